@@ -1,0 +1,60 @@
+# Compiler settings that every room shares, and the one function that declares a room.
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+
+add_library(zaya_settings INTERFACE)
+target_compile_options(zaya_settings INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Werror)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # GCC 12 reports these inside its own standard library at -O2 and above.
+  target_compile_options(zaya_settings INTERFACE -Wno-restrict -Wno-maybe-uninitialized -Wno-stringop-overflow
+                                                 -Wno-array-bounds)
+endif()
+target_include_directories(zaya_settings INTERFACE ${CMAKE_SOURCE_DIR}/src)
+if(ZAYA_SANITIZE)
+  target_compile_options(zaya_settings INTERFACE -fsanitize=${ZAYA_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(zaya_settings INTERFACE -fsanitize=${ZAYA_SANITIZE})
+endif()
+if(ZAYA_FUZZ)
+  # Coverage feedback for the whole tree; only the fuzz targets link libFuzzer's main.
+  target_compile_options(zaya_settings INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
+# zaya_room(<name> DEPENDS <rooms…> LIBS <external libraries…>)
+#
+# A room is the folder that calls this: its *.cc make the library zaya_<name>, its *_test.cc make the test program
+# <name>_test, and each of its *_fuzz.cc makes one fuzz target (with ZAYA_FUZZ).
+function(zaya_room name)
+  cmake_parse_arguments(ROOM "" "" "DEPENDS;LIBS" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS "*.cc" "*/*.cc")
+  set(tests ${sources})
+  set(fuzzers ${sources})
+  list(FILTER sources EXCLUDE REGEX "_(test|fuzz|isa)\\.cc$")
+  list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+  list(FILTER fuzzers INCLUDE REGEX "_fuzz\\.cc$")
+
+  add_library(zaya_${name} STATIC ${sources})
+  list(TRANSFORM ROOM_DEPENDS PREPEND zaya_)
+  target_link_libraries(zaya_${name} PUBLIC ${ROOM_DEPENDS} ${ROOM_LIBS} PRIVATE $<BUILD_INTERFACE:zaya_settings>)
+  set_target_properties(zaya_${name} PROPERTIES LINKER_LANGUAGE CXX)
+
+  if(ZAYA_TESTS AND tests)
+    add_executable(${name}_test ${tests})
+    target_link_libraries(${name}_test PRIVATE zaya_${name} zaya_settings GTest::gmock GTest::gtest_main)
+    target_compile_definitions(${name}_test PRIVATE ZAYA_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+    add_test(NAME ${name} COMMAND ${name}_test)
+  endif()
+  if(ZAYA_FUZZ)
+    foreach(fuzzer ${fuzzers})
+      get_filename_component(target ${fuzzer} NAME_WE)
+      add_executable(${target} ${fuzzer})
+      target_link_libraries(${target} PRIVATE zaya_${name} zaya_settings)
+      target_link_options(${target} PRIVATE -fsanitize=fuzzer)
+    endforeach()
+  endif()
+endfunction()

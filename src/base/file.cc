@@ -1,0 +1,98 @@
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace zaya {
+namespace {
+
+// Closes a descriptor on every way out.
+struct Descriptor {
+  int fd;
+  ~Descriptor() {
+    if (fd >= 0) ::close(fd);
+  }
+};
+
+Status io_failure(const char* action, const std::filesystem::path& path) {
+  const int error = errno;
+  return Status(error == ENOENT ? Code::not_found : Code::io_error,
+                fmt::format("cannot {} {}: {}", action, path.string(), std::strerror(error)));
+}
+
+Result<size_t> regular_size(int fd, const std::filesystem::path& path) {
+  struct stat info {};
+  if (::fstat(fd, &info) != 0) return io_failure("read", path);
+  if (!S_ISREG(info.st_mode)) return Status(Code::io_error, fmt::format("{} is not a regular file", path.string()));
+  return static_cast<size_t>(info.st_size);
+}
+
+}  // namespace
+
+Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
+  Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (file.fd < 0) return io_failure("open", path);
+  ZAYA_ASSIGN(const size_t size, regular_size(file.fd, path));
+  if (size == 0) return MappedFile(nullptr, 0);
+  void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
+  if (data == MAP_FAILED) return io_failure("map", path);
+  return MappedFile(static_cast<const std::byte*>(data), size);
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+Result<std::string> read_file(const std::filesystem::path& path, size_t limit) {
+  Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (file.fd < 0) return io_failure("open", path);
+  ZAYA_ASSIGN(const size_t size, regular_size(file.fd, path));
+  if (size > limit) {
+    return Status(Code::out_of_range, fmt::format("{} has {} bytes; at most {} are read", path.string(), size, limit));
+  }
+  std::string content(size, '\0');
+  size_t done = 0;
+  while (done < size) {
+    const ssize_t count = ::read(file.fd, content.data() + done, size - done);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return io_failure("read", path);
+    if (count == 0) break;  // the file shrank meanwhile: return what there is
+    done += static_cast<size_t>(count);
+  }
+  content.resize(done);
+  return content;
+}
+
+Status write_file(const std::filesystem::path& path, std::string_view content) {
+  const std::filesystem::path temporary = path.string() + ".partial";
+  {
+    Descriptor file{::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
+    if (file.fd < 0) return io_failure("write", temporary);
+    while (!content.empty()) {
+      const ssize_t count = ::write(file.fd, content.data(), content.size());
+      if (count < 0 && errno == EINTR) continue;
+      if (count < 0) return io_failure("write", temporary);
+      content.remove_prefix(static_cast<size_t>(count));
+    }
+  }
+  if (::rename(temporary.c_str(), path.c_str()) != 0) return io_failure("write", path);
+  return Status();
+}
+
+}  // namespace zaya
