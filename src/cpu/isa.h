@@ -1,0 +1,21 @@
+// Instruction sets that kernels are built for, and the best one this machine runs.
+#pragma once
+
+#include <string_view>
+
+namespace zaya::cpu {
+
+// Ordered: a greater value includes the smaller ones. `generic` is what the compiler targets by default (x86-64: SSE2;
+// any other architecture: its baseline).
+enum class Isa { generic, avx2, avx512 };
+
+const char* isa_name(Isa isa);
+
+// What the processor and the operating system support, lowered to the environment variable ZAYA_ISA (generic, avx2 or
+// avx512) when that is set; unknown values are ignored.
+Isa best_isa();
+
+// What is supported, whatever ZAYA_ISA says.
+Isa supported_isa();
+
+}  // namespace zaya::cpu

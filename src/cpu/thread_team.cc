@@ -1,0 +1,100 @@
+#include "cpu/thread_team.h"
+
+#include <algorithm>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace zaya::cpu {
+namespace {
+
+// Spins of about 40 cycles each before a waiter sleeps: roughly 50 µs, longer than the gap between two operations of a
+// step and short enough that a preempted team on a busy machine gives its time back.
+constexpr int kSpins = 2000;
+
+void pause() {
+#if defined(__x86_64__)
+  _mm_pause();
+#else
+  std::this_thread::yield();
+#endif
+}
+
+// Waits until `value` differs from `old`.
+template <class T>
+void wait_for_change(const std::atomic<T>& value, T old) {
+  for (int spin = 0; spin < kSpins; ++spin) {
+    if (value.load(std::memory_order_acquire) != old) return;
+    pause();
+  }
+  value.wait(old, std::memory_order_acquire);
+}
+
+}  // namespace
+
+int ThreadTeam::default_size() {
+#if defined(__linux__)
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) return std::max(1, CPU_COUNT(&allowed));
+#endif
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+ThreadTeam::ThreadTeam(int size) : size_(size > 0 ? size : default_size()) {
+  for (int worker = 1; worker < size_; ++worker) threads_.emplace_back([this, worker] { work(worker); });
+}
+
+ThreadTeam::~ThreadTeam() {
+  stopping_.store(true);
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void ThreadTeam::work(int worker) {
+  uint32_t seen = 0;
+  while (true) {
+    wait_for_change(generation_, seen);
+    seen = generation_.load(std::memory_order_acquire);
+    if (stopping_.load()) return;
+    (*body_)(worker);
+    if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) == 1) unfinished_.notify_one();
+  }
+}
+
+void ThreadTeam::run(const std::function<void(int)>& body) {
+  if (size_ == 1) return body(0);
+  body_ = &body;
+  unfinished_.store(size_ - 1, std::memory_order_relaxed);
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
+  body(0);
+  for (int left = unfinished_.load(std::memory_order_acquire); left != 0;
+       left = unfinished_.load(std::memory_order_acquire)) {
+    wait_for_change(unfinished_, left);
+  }
+}
+
+void ThreadTeam::parallel_for(int64_t count, int64_t grain,
+                              const std::function<void(int64_t, int64_t, int)>& body) {
+  grain = std::max<int64_t>(1, grain);
+  if (count <= grain || size_ == 1) {
+    if (count > 0) body(0, count, 0);
+    return;
+  }
+  std::atomic<int64_t> next{0};
+  run([&](int worker) {
+    while (true) {
+      const int64_t begin = next.fetch_add(grain, std::memory_order_relaxed);
+      if (begin >= count) return;
+      body(begin, std::min(count, begin + grain), worker);
+    }
+  });
+}
+
+}  // namespace zaya::cpu

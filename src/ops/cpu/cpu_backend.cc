@@ -1,0 +1,333 @@
+#include "ops/cpu/cpu_backend.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "ops/select_experts.h"
+
+namespace zaya::ops {
+namespace {
+
+// Below this many multiply-adds a call runs on one thread: waking the team costs about as much (2 µs).
+constexpr int64_t kWorthSharing = 1 << 15;
+
+float* sized(std::vector<float>& buffer, int64_t floats) {
+  if (buffer.size() < static_cast<size_t>(floats)) buffer.resize(static_cast<size_t>(floats));
+  return buffer.data();
+}
+
+}  // namespace
+
+CpuBackend::CpuBackend(int threads, cpu::Isa isa)
+    : team_(threads), isa_(isa), kernels_(kernels_for(isa)), scratch_(static_cast<size_t>(team_.size())) {}
+
+std::string CpuBackend::name() const { return std::string("cpu/") + cpu::isa_name(isa_); }
+
+float* CpuBackend::scratch(int worker, int64_t floats) { return sized(scratch_[static_cast<size_t>(worker)], floats); }
+
+void CpuBackend::spread(int64_t count, int64_t work, const Body& body) {
+  if (count <= 0) return;
+  if (count * work < kWorthSharing) return body(0, count, 0);
+  // Four pieces a worker even out a preempted neighbour; whole row tiles waste no lanes.
+  const int64_t piece = (count + team_.size() * 4 - 1) / (team_.size() * 4);
+  const int64_t grain = count < kRowTile * team_.size() ? 1 : (piece + kRowTile - 1) / kRowTile * kRowTile;
+  team_.parallel_for(count, grain, body);
+}
+
+void CpuBackend::multiply(const Matrix& w, const float* bias, int64_t begin, int64_t end, const float* x, int64_t n,
+                          float* out, int64_t out_stride, int worker) {
+  kernels_.matmul(w.type, w.row(begin), end - begin, w.cols, w.row_scale != nullptr ? w.row_scale + begin : nullptr,
+                  bias != nullptr ? bias + begin : nullptr, x, n, out + begin, out_stride,
+                  scratch(worker, matmul_scratch(w.cols)));
+}
+
+void CpuBackend::embed(const Matrix& embedding, std::span<const int32_t> tokens, const float* scale, const float* bias,
+                       float* out) {
+  const int64_t width = embedding.cols;
+  spread(static_cast<int64_t>(tokens.size()), width, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int32_t token = tokens[static_cast<size_t>(i)];
+      const std::byte* row = embedding.row(token);
+      const float row_scale = embedding.row_scale != nullptr ? embedding.row_scale[token] : 1.0f;
+      for (int64_t c = 0; c < width; ++c) {
+        out[i * width + c] = (load_weight(embedding.type, row, c) * row_scale + bias[c]) * scale[c];
+      }
+    }
+  });
+}
+
+void CpuBackend::rms_norm(const float* x, int64_t n, int64_t width, const float* weight, double eps, float* out) {
+  spread(n, width, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float* row = x + i * width;
+      const double mean = kernels_.sum_squares(row, width) / static_cast<double>(width);
+      const float inverse = static_cast<float>(1.0 / std::sqrt(mean + eps));
+      for (int64_t c = 0; c < width; ++c) out[i * width + c] = row[c] * inverse * weight[c];
+    }
+  });
+}
+
+void CpuBackend::project(const Matrix& w, const float* bias, const float* x, int64_t n, float* out,
+                         int64_t out_stride) {
+  spread(w.rows, w.cols * n, [&](int64_t begin, int64_t end, int worker) {
+    multiply(w, bias, begin, end, x, n, out, out_stride, worker);
+  });
+}
+
+void CpuBackend::merge(const ResidualScales& s, const float* branch, int64_t n, int64_t width, float* residual) {
+  spread(n, width, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float* b = branch + i * width;
+      float* r = residual + i * width;
+      for (int64_t c = 0; c < width; ++c) {
+        r[c] = (b[c] + s.branch_bias[c]) * s.branch_scale[c] + (r[c] + s.residual_bias[c]) * s.residual_scale[c];
+      }
+    }
+  });
+}
+
+void CpuBackend::cca(const CcaShape& s, const CcaWeights& w, std::span<const Run> runs, const float* c0_rows,
+                     const float* value_current, const float* value_delayed, const float* cos, const float* sin,
+                     float* q_out) {
+  const int64_t channels = s.channels(), history = s.history(), dim = s.head_dim, half_values = s.kv_width() / 2;
+  const int64_t heads = s.num_heads + s.num_kv_heads, group = s.num_heads / s.num_kv_heads;
+  const int64_t lookback = s.conv_time1 - 1, window = s.conv_time1 * dim;
+
+  for (const Run& run : runs) {
+    float* c0 = sized(conv_input_, (history + run.count) * channels);
+    std::copy_n(run.conv_history, history * channels, c0);
+    std::copy_n(c0_rows + run.first_row * channels, run.count * channels, c0 + history * channels);
+
+    // Depthwise, also over the history that the grouped convolution looks back on. Stored per head, [head][time][dim],
+    // so that the grouped convolution's window of a token is contiguous: it becomes a plain product.
+    const int64_t steps = lookback + run.count;
+    float* c1 = sized(conv_middle_, heads * steps * dim);
+    spread(steps, channels * s.conv_time0, [&](int64_t begin, int64_t end, int) {
+      for (int64_t t = begin; t < end; ++t) {
+        for (int64_t c = 0; c < channels; ++c) {
+          float sum = w.depthwise_bias[c];
+          for (int64_t tap = 0; tap < s.conv_time0; ++tap) {
+            sum += w.depthwise[c * s.conv_time0 + tap] * c0[(t + tap) * channels + c];
+          }
+          c1[(c / dim * steps + t) * dim + c % dim] = sum;
+        }
+      }
+    });
+
+    float* c2 = sized(conv_output_, run.count * channels);
+    spread(heads, run.count * dim * window, [&](int64_t begin, int64_t end, int worker) {
+      for (int64_t h = begin; h < end; ++h) {
+        // The windows of consecutive tokens overlap, so they are laid out anew, a row per token.
+        float* space = scratch(worker, run.count * window + matmul_scratch(window));
+        float* windows = space + matmul_scratch(window);
+        for (int64_t t = 0; t < run.count; ++t) std::copy_n(c1 + (h * steps + t) * dim, window, windows + t * window);
+        kernels_.matmul(WeightType::f32, reinterpret_cast<const std::byte*>(w.grouped + h * dim * window), dim, window,
+                        nullptr, w.grouped_bias + h * dim, windows, run.count, c2 + h * dim, channels, space);
+      }
+    });
+
+    spread(run.count, channels * 8, [&](int64_t begin, int64_t end, int) {
+      for (int64_t t = begin; t < end; ++t) {
+        const int64_t row = run.first_row + t, position = run.start + t;
+        float* mixed = c2 + t * channels;
+        const float* q0 = c0 + (history + t) * channels;
+        const float* k0 = q0 + s.q_width();
+        for (int64_t g = 0; g < s.num_kv_heads; ++g) {
+          for (int64_t d = 0; d < dim; ++d) {
+            float sum = 0;
+            for (int64_t h = g * group; h < (g + 1) * group; ++h) {
+              const float mean = (q0[h * dim + d] + k0[g * dim + d]) * 0.5f;
+              mixed[h * dim + d] += mean;
+              sum += mean;
+            }
+            mixed[s.q_width() + g * dim + d] += sum / static_cast<float>(group);
+          }
+        }
+
+        const int64_t half = s.rotary_dims / 2;
+        for (int64_t h = 0; h < heads; ++h) {
+          float* head = mixed + h * dim;
+          const float length = std::max(std::sqrt(kernels_.sum_squares(head, dim)), kNormFloor);
+          float factor = std::sqrt(static_cast<float>(dim)) / length;
+          if (h >= s.num_heads) factor *= w.temperature[h - s.num_heads];
+          for (int64_t d = 0; d < dim; ++d) head[d] *= factor;
+          for (int64_t i = 0; i < half; ++i) {
+            const float a = head[i], b = head[i + half];
+            head[i] = a * cos[row * half + i] - b * sin[row * half + i];
+            head[i + half] = b * cos[row * half + i] + a * sin[row * half + i];
+          }
+        }
+
+        std::copy_n(mixed, s.q_width(), q_out + row * s.q_width());
+        const float* current = value_current + row * half_values;
+        const float* delayed = t == 0 ? run.delayed_value : value_delayed + (row - 1) * half_values;
+        for (int64_t g = 0; g < s.num_kv_heads; ++g) {
+          std::copy_n(mixed + s.q_width() + g * dim, dim, run.cache.key(g, position));
+          float* value = run.cache.value(g, position);
+          for (int64_t d = 0, channel = g * dim; d < dim; ++d, ++channel) {
+            value[d] = channel < half_values ? current[channel] : delayed[channel - half_values];
+          }
+        }
+      }
+    });
+
+    std::copy_n(c0 + run.count * channels, history * channels, run.conv_history);
+    std::copy_n(value_delayed + (run.first_row + run.count - 1) * half_values, half_values, run.delayed_value);
+  }
+}
+
+void CpuBackend::attend(const CcaShape& s, std::span<const Run> runs, const float* q, float* out) {
+  const int64_t dim = s.head_dim, group = s.num_heads / s.num_kv_heads;
+  const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
+  for (const Run& run : runs) {
+    // One item is one token and one KV head with its query heads; all read the same keys.
+    const int64_t context = run.start + run.count;
+    spread(run.count * s.num_kv_heads, context * dim * group * 2, [&](int64_t begin, int64_t end, int worker) {
+      for (int64_t item = begin; item < end; ++item) {
+        const int64_t t = item / s.num_kv_heads, kv_head = item % s.num_kv_heads;
+        const int64_t position = run.start + t;
+        const int64_t first = s.sliding_window > 0 ? std::max<int64_t>(0, position - s.sliding_window + 1) : 0;
+        const int64_t count = position - first + 1;
+        float* weights = scratch(worker, group * count);
+        const int64_t offset = (run.first_row + t) * s.q_width() + kv_head * group * dim;
+
+        // Calls body(page-contiguous first position, count) over the visible positions.
+        const auto by_page = [&](const auto& body) {
+          for (int64_t j = first; j <= position;) {
+            const int64_t page_end = (j / kPageTokens + 1) * kPageTokens;
+            const int64_t step = std::min(page_end, position + 1) - j;
+            body(j, step);
+            j += step;
+          }
+        };
+        by_page([&](int64_t j, int64_t step) {
+          kernels_.scores(q + offset, group, run.cache.key(kv_head, j), step, dim, weights + (j - first), count);
+        });
+        float* result = out + offset;
+        std::fill_n(result, group * dim, 0.0f);
+        for (int64_t g = 0; g < group; ++g) {
+          const float total = kernels_.softmax_weights(weights + g * count, count, scale);
+          const float inverse = 1.0f / total;
+          for (int64_t j = 0; j < count; ++j) weights[g * count + j] *= inverse;
+        }
+        by_page([&](int64_t j, int64_t step) {
+          kernels_.weighted_values(weights + (j - first), count, group, run.cache.value(kv_head, j), step, dim, result);
+        });
+      }
+    });
+  }
+}
+
+void CpuBackend::route(const RouterWeights& w, const float* x, int64_t n, int64_t top_k, float* state, int32_t* choice,
+                       float* weight) {
+  const int64_t width = w.down.rows, classes = w.out.rows;
+  float* a = sized(router_a_, n * width);
+  float* b = sized(router_b_, n * width);
+  float* logits = sized(router_logits_, n * classes);
+  const auto gelu = [&](float* values) {
+    spread(n * width, 32, [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; ++i) {
+        values[i] = 0.5f * values[i] * (1.0f + std::erf(values[i] * 0.70710678118654752f));
+      }
+    });
+  };
+
+  project(w.down, w.down_bias, x, n, a, width);
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t c = 0; c < width; ++c) {
+      if (w.state_scale != nullptr) a[i * width + c] += state[i * width + c] * w.state_scale[c];
+      state[i * width + c] = a[i * width + c];
+    }
+  }
+  rms_norm(state, n, width, w.norm, w.norm_eps, a);
+  project(w.fc1, w.fc1_bias, a, n, b, width);
+  gelu(b);
+  project(w.fc2, w.fc2_bias, b, n, a, width);
+  gelu(a);
+  project(w.out, nullptr, a, n, logits, classes);
+  for (int64_t i = 0; i < n; ++i) {
+    select_experts({logits + i * classes, static_cast<size_t>(classes)}, w.balancing_bias, top_k, choice + i * top_k,
+                   weight + i * top_k);
+  }
+}
+
+void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_t n, int64_t top_k,
+                         const int32_t* choice, const float* weight, float* out) {
+  const int64_t hidden = experts[0].down.rows, width = experts[0].gate.rows;
+  const int64_t slots = n * top_k;
+
+  // Slots (token, k) sorted by expert, so that each expert's rows are contiguous. `slot_of[i]` is the slot of row i.
+  std::vector<int64_t> first(experts.size() + 1, 0), slot_of;
+  for (int64_t i = 0; i < slots; ++i) {
+    if (static_cast<size_t>(choice[i]) < experts.size()) ++first[static_cast<size_t>(choice[i]) + 1];
+  }
+  for (size_t e = 0; e < experts.size(); ++e) first[e + 1] += first[e];
+  slot_of.resize(static_cast<size_t>(first.back()));
+  {
+    std::vector<int64_t> next(first.begin(), first.end() - 1);
+    for (int64_t i = 0; i < slots; ++i) {
+      const size_t e = static_cast<size_t>(choice[i]);
+      if (e < experts.size()) slot_of[static_cast<size_t>(next[e]++)] = i;  // else the skip class: contributes nothing
+    }
+  }
+  const int64_t rows = first.back();
+  float* gathered = sized(gathered_, rows * hidden);
+  float* gate = sized(gate_, rows * width);
+  float* up = sized(up_, rows * width);
+  float* down = sized(down_, rows * hidden);
+  for (int64_t i = 0; i < rows; ++i) {
+    std::copy_n(x + slot_of[static_cast<size_t>(i)] / top_k * hidden, hidden, gathered + i * hidden);
+  }
+
+  // Two parallel phases over (expert, block of weight rows).
+  struct Task {
+    const Expert* expert;
+    int64_t row, count;          // activation rows
+    int64_t begin, end;          // weight rows
+  };
+  std::vector<Task> tasks;
+  const auto plan = [&](int64_t weight_rows) {
+    tasks.clear();
+    // Enough tasks for every worker even when a single expert is touched.
+    const int64_t block = std::max<int64_t>(kRowTile, (weight_rows / (team_.size() * 4) + kRowTile - 1) / kRowTile * kRowTile);
+    for (size_t e = 0; e < experts.size(); ++e) {
+      const int64_t count = first[e + 1] - first[e];
+      for (int64_t begin = 0; count > 0 && begin < weight_rows; begin += block) {
+        tasks.push_back({&experts[e], first[e], count, begin, std::min(weight_rows, begin + block)});
+      }
+    }
+  };
+  const auto run_tasks = [&](int64_t work, const auto& body) {
+    const auto range = [&](int64_t begin, int64_t end, int worker) {
+      for (int64_t i = begin; i < end; ++i) body(tasks[static_cast<size_t>(i)], worker);
+    };
+    const int64_t count = static_cast<int64_t>(tasks.size());
+    if (rows * work < kWorthSharing) return range(0, count, 0);
+    team_.parallel_for(count, 1, range);
+  };
+
+  plan(width);
+  run_tasks(width * hidden * 2, [&](const Task& task, int worker) {
+    const float* input = gathered + task.row * hidden;
+    multiply(task.expert->gate, nullptr, task.begin, task.end, input, task.count, gate + task.row * width, width, worker);
+    multiply(task.expert->up, nullptr, task.begin, task.end, input, task.count, up + task.row * width, width, worker);
+    for (int64_t i = task.row; i < task.row + task.count; ++i) {
+      kernels_.silu_mul(gate + i * width + task.begin, up + i * width + task.begin, task.end - task.begin);
+    }
+  });
+  plan(hidden);
+  run_tasks(width * hidden, [&](const Task& task, int worker) {
+    multiply(task.expert->down, nullptr, task.begin, task.end, gate + task.row * width, task.count,
+             down + task.row * hidden, hidden, worker);
+  });
+
+  // Rows of one token are added in the order of its choices (experts sorted), whatever else is in the step.
+  std::fill_n(out, n * hidden, 0.0f);
+  for (int64_t i = 0; i < rows; ++i) {
+    const int64_t slot = slot_of[static_cast<size_t>(i)];
+    float* result = out + slot / top_k * hidden;
+    for (int64_t c = 0; c < hidden; ++c) result[c] += weight[slot] * down[i * hidden + c];
+  }
+}
+
+}  // namespace zaya::ops

@@ -1,0 +1,58 @@
+// The fast backend: a thread team, vectorised loops, weights read as they are stored.
+#pragma once
+
+#include <vector>
+
+#include "cpu/isa.h"
+#include "cpu/thread_team.h"
+#include "ops/backend.h"
+#include "ops/cpu/kernels.h"
+
+namespace zaya::ops {
+
+class CpuBackend final : public Backend {
+ public:
+  explicit CpuBackend(int threads, cpu::Isa isa = cpu::best_isa());
+
+  std::string name() const override;
+  int threads() const override { return team_.size(); }
+
+  void embed(const Matrix& embedding, std::span<const int32_t> tokens, const float* scale, const float* bias,
+             float* out) override;
+  void rms_norm(const float* x, int64_t n, int64_t width, const float* weight, double eps, float* out) override;
+  void project(const Matrix& w, const float* bias, const float* x, int64_t n, float* out, int64_t out_stride) override;
+  void cca(const CcaShape& shape, const CcaWeights& weights, std::span<const Run> runs, const float* c0,
+           const float* value_current, const float* value_delayed, const float* cos, const float* sin,
+           float* q_out) override;
+  void attend(const CcaShape& shape, std::span<const Run> runs, const float* q, float* out) override;
+  void merge(const ResidualScales& scales, const float* branch, int64_t n, int64_t width, float* residual) override;
+  void route(const RouterWeights& weights, const float* x, int64_t n, int64_t top_k, float* state, int32_t* choice,
+             float* weight) override;
+  void experts(std::span<const Expert> experts, const float* x, int64_t n, int64_t top_k, const int32_t* choice,
+               const float* weight, float* out) override;
+
+ private:
+  using Body = std::function<void(int64_t begin, int64_t end, int worker)>;
+
+  // One product inside a parallel region: rows [begin, end) of w against n rows of x.
+  void multiply(const Matrix& w, const float* bias, int64_t begin, int64_t end, const float* x, int64_t n, float* out,
+                int64_t out_stride, int worker);
+
+  // parallel_for over `count` items of about `work` multiply-adds each; on the caller alone when the whole is small.
+  void spread(int64_t count, int64_t work, const Body& body);
+
+  // The worker's scratch, at least `floats` long; its content is lost.
+  float* scratch(int worker, int64_t floats);
+
+  cpu::ThreadTeam team_;
+  cpu::Isa isa_;
+  const Kernels& kernels_;
+  std::vector<std::vector<float>> scratch_;
+
+  // Buffers of one call, kept so that a decode step allocates nothing.
+  std::vector<float> conv_input_, conv_middle_, conv_output_;
+  std::vector<float> router_a_, router_b_, router_logits_;
+  std::vector<float> gathered_, gate_, up_, down_;
+};
+
+}  // namespace zaya::ops

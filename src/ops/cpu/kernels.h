@@ -1,0 +1,47 @@
+// The inner loops of the cpu backend: one source (kernels_isa.cc), compiled once per instruction set, reached through a
+// table that is chosen when the backend is made. All arithmetic is FP32.
+//
+// Each output is one chain of multiply-adds over its own inputs in index order, whatever the tile it was computed in,
+// so a token's result does not depend on how many tokens share the call.
+#pragma once
+
+#include <cstdint>
+
+#include "cpu/isa.h"
+#include "ops/types.h"
+
+namespace zaya::ops {
+
+struct Kernels {
+  // out[t · out_stride + r] = dot(W row r, x row t) · row_scale[r] + bias[r] for r in [0, rows), t in [0, n).
+  // row_scale and bias may be null. scratch holds matmul_scratch(cols) floats of the calling worker.
+  void (*matmul)(WeightType type, const std::byte* w, int64_t rows, int64_t cols, const float* row_scale,
+                 const float* bias, const float* x, int64_t n, float* out, int64_t out_stride, float* scratch);
+
+  // scores[g · stride + j] = dot(query g, key j): `group` queries [group, dim], `count` keys [count, dim].
+  void (*scores)(const float* queries, int64_t group, const float* keys, int64_t count, int64_t dim, float* scores,
+                 int64_t stride);
+
+  // Turns x[0, n) into exp(scale · (x − max)) in place and returns the sum.
+  float (*softmax_weights)(float* x, int64_t n, float scale);
+
+  // out[g, d] += Σ_j weights[g · stride + j] · value[j, d].
+  void (*weighted_values)(const float* weights, int64_t stride, int64_t group, const float* values, int64_t count,
+                          int64_t dim, float* out);
+
+  // gate[i] = silu(gate[i]) · up[i].
+  void (*silu_mul)(float* gate, const float* up, int64_t n);
+
+  // Σ x².
+  float (*sum_squares)(const float* x, int64_t n);
+};
+
+// Weight rows that matmul takes at a time; splitting rows between workers at multiples of it wastes nothing.
+inline constexpr int64_t kRowTile = 8;
+
+constexpr int64_t matmul_scratch(int64_t cols) { return kRowTile * cols; }
+
+// The kernels built for `isa`, or for the best lower one that was built.
+const Kernels& kernels_for(cpu::Isa isa);
+
+}  // namespace zaya::ops

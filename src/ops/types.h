@@ -1,0 +1,64 @@
+// What operations work on: weights as they lie in a checkpoint, activations in FP32, and the state of sequences.
+// Activations are row-major; n is the number of tokens in the step, all runs together.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace zaya::ops {
+
+enum class WeightType { f32, bf16, f16, f8_e4m3 };
+
+size_t weight_size(WeightType type);
+
+// A weight matrix [rows, cols], row-major, in its stored type; y = W x gives rows outputs.
+struct Matrix {
+  const std::byte* data = nullptr;
+  WeightType type = WeightType::f32;
+  int64_t rows = 0;
+  int64_t cols = 0;
+  const float* row_scale = nullptr;  // [rows]: W[r, c] = stored[r, c] · row_scale[r]; null = 1
+
+  const std::byte* row(int64_t r) const { return data + r * cols * static_cast<int64_t>(weight_size(type)); }
+};
+
+// One stored element as FP32 (row_scale not applied). The reference's way to read weights.
+float load_weight(WeightType type, const std::byte* data, int64_t index);
+
+// Keys and values of one sequence, in pages of kPageTokens positions. Within a page, one layer's slice is
+// [K or V][kv head][position][head_dim], FP32.
+inline constexpr int64_t kPageTokens = 64;
+
+struct LayerCache {
+  std::span<float* const> pages;  // base of each page
+  int64_t layer_offset = 0;       // floats from the page's base to this layer's slice
+  int64_t num_kv_heads = 0;
+  int64_t head_dim = 0;
+
+  float* key(int64_t kv_head, int64_t position) const {
+    return slot(kv_head, position);
+  }
+  float* value(int64_t kv_head, int64_t position) const {
+    return slot(num_kv_heads + kv_head, position);
+  }
+
+ private:
+  float* slot(int64_t plane, int64_t position) const {
+    return pages[static_cast<size_t>(position / kPageTokens)] + layer_offset +
+           (plane * kPageTokens + position % kPageTokens) * head_dim;
+  }
+};
+
+// One sequence's share of a step: `count` consecutive tokens, rows [first_row, first_row + count) of the step's
+// activations, at positions start, start + 1, … of the sequence.
+struct Run {
+  int64_t first_row = 0;
+  int64_t count = 0;
+  int64_t start = 0;
+  LayerCache cache;          // positions before start are filled; room for start + count positions
+  float* conv_history = nullptr;  // [conv_time0 + conv_time1 - 2, channels]: the last c0 vectors, oldest first
+  float* delayed_value = nullptr; // [kv_width / 2]: the last token's delayed value
+};
+
+}  // namespace zaya::ops
