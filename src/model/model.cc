@@ -1,0 +1,165 @@
+#include "model/model.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <new>
+
+namespace zaya::model {
+
+Model::Model(checkpoint::Checkpoint checkpoint, std::unique_ptr<ops::Backend> backend)
+    : checkpoint_(std::move(checkpoint)),
+      backend_(std::move(backend)),
+      state_shape_(std::make_shared<const StateShape>(checkpoint_.config())) {}
+
+Result<std::unique_ptr<Model>> Model::load(checkpoint::Checkpoint checkpoint, std::unique_ptr<ops::Backend> backend) {
+  std::unique_ptr<Model> model(new Model(std::move(checkpoint), std::move(backend)));
+  ZAYA_ASSIGN(model->weights_, Weights::load(model->checkpoint_));
+
+  const int64_t half_values = model->config().kv_width() / 2;
+  std::vector<float> initial;
+  for (const LayerWeights& layer : model->weights_.layers) {
+    if (layer.value_delayed_bias == nullptr) {
+      initial.resize(initial.size() + static_cast<size_t>(half_values), 0.0f);
+    } else {
+      initial.insert(initial.end(), layer.value_delayed_bias, layer.value_delayed_bias + half_values);
+    }
+  }
+  model->initial_delayed_ = std::make_shared<const std::vector<float>>(std::move(initial));
+  return model;
+}
+
+void Model::Workspace::resize(const checkpoint::ModelConfig& c, int64_t n) {
+  const auto floats = [n](int64_t width) { return static_cast<size_t>(n * width); };
+  for (std::vector<float>* buffer : {&residual, &normed, &branch}) buffer->resize(floats(c.hidden_size));
+  c0.resize(floats(c.conv_channels()));
+  q.resize(floats(c.q_width()));
+  attended.resize(floats(c.q_width()));
+  value_current.resize(floats(c.kv_width() / 2));
+  value_delayed.resize(floats(c.kv_width() / 2));
+  router_state.resize(floats(c.router_width));
+  choice.resize(floats(c.experts_per_token));
+  choice_weight.resize(floats(c.experts_per_token));
+}
+
+Status Model::check(std::span<const TokenRun> runs) const {
+  std::vector<const SequenceState*> sequences;
+  for (const TokenRun& run : runs) {
+    if (run.sequence == nullptr || run.tokens.empty()) return Status(Code::invalid_argument, "a run needs tokens");
+    sequences.push_back(run.sequence);
+    for (int32_t token : run.tokens) {
+      if (token < 0 || token >= config().vocab_size) {
+        return Status(Code::out_of_range,
+                      fmt::format("there is no token {}: the vocabulary has {}", token, config().vocab_size));
+      }
+    }
+  }
+  std::sort(sequences.begin(), sequences.end());
+  if (std::adjacent_find(sequences.begin(), sequences.end()) != sequences.end()) {
+    return Status(Code::invalid_argument, "a sequence may appear only once in a step");
+  }
+  for (const TokenRun& run : runs) ZAYA_RETURN_IF_ERROR(run.sequence->reserve(static_cast<int64_t>(run.tokens.size())));
+  return Status();
+}
+
+// cos and sin of position · θ^(−2i/dims), in FP32 throughout as the reference implementation computes them: at long
+// contexts the rounding of the angle is part of what the model was trained with.
+void Model::rotations(std::span<const TokenRun> runs) {
+  work_.cos.resize(weights_.rotaries.size());
+  work_.sin.resize(weights_.rotaries.size());
+  for (size_t r = 0; r < weights_.rotaries.size(); ++r) {
+    const Rotary& rotary = weights_.rotaries[r];
+    std::vector<float> frequency;
+    for (int64_t i = 0; i < rotary.dims / 2; ++i) {
+      const float exponent = static_cast<float>(2 * i) / static_cast<float>(rotary.dims);
+      frequency.push_back(1.0f / std::pow(static_cast<float>(rotary.theta), exponent));
+    }
+    work_.cos[r].clear();
+    work_.sin[r].clear();
+    for (const TokenRun& run : runs) {
+      for (size_t t = 0; t < run.tokens.size(); ++t) {
+        const float position = static_cast<float>(run.sequence->length() + static_cast<int64_t>(t));
+        for (float f : frequency) {
+          work_.cos[r].push_back(std::cos(position * f));
+          work_.sin[r].push_back(std::sin(position * f));
+        }
+      }
+    }
+  }
+}
+
+// One layer: r ← merge(CCA(norm r)); r ← merge(MoE(norm r)).
+void Model::layer(const LayerWeights& w, std::span<const ops::Run> runs, int64_t n) {
+  const checkpoint::ModelConfig& c = config();
+  Workspace& s = work_;
+
+  backend_->rms_norm(s.residual.data(), n, c.hidden_size, w.input_norm, c.rms_norm_eps, s.normed.data());
+  backend_->project(w.q, w.q_bias, s.normed.data(), n, s.c0.data(), c.conv_channels());
+  backend_->project(w.k, w.k_bias, s.normed.data(), n, s.c0.data() + c.q_width(), c.conv_channels());
+  backend_->project(w.value_current, w.value_current_bias, s.normed.data(), n, s.value_current.data(), c.kv_width() / 2);
+  backend_->project(w.value_delayed, w.value_delayed_bias, s.normed.data(), n, s.value_delayed.data(), c.kv_width() / 2);
+  backend_->cca(w.cca_shape, w.cca, runs, s.c0.data(), s.value_current.data(), s.value_delayed.data(),
+                s.cos[w.rotary].data(), s.sin[w.rotary].data(), s.q.data());
+  backend_->attend(w.cca_shape, runs, s.q.data(), s.attended.data());
+  backend_->project(w.output, w.output_bias, s.attended.data(), n, s.branch.data(), c.hidden_size);
+  backend_->merge(w.after_attention, s.branch.data(), n, c.hidden_size, s.residual.data());
+
+  backend_->rms_norm(s.residual.data(), n, c.hidden_size, w.post_attention_norm, c.rms_norm_eps, s.normed.data());
+  backend_->route(w.router, s.normed.data(), n, c.experts_per_token, s.router_state.data(), s.choice.data(),
+                  s.choice_weight.data());
+  backend_->experts(w.experts, s.normed.data(), n, c.experts_per_token, s.choice.data(), s.choice_weight.data(),
+                    s.branch.data());
+  backend_->merge(w.after_experts, s.branch.data(), n, c.hidden_size, s.residual.data());
+}
+
+Status Model::forward(std::span<const TokenRun> runs, std::vector<float>& logits, const TraceFunction& trace) try {
+  ZAYA_RETURN_IF_ERROR(check(runs));
+  const checkpoint::ModelConfig& c = config();
+
+  std::vector<int32_t> tokens;
+  int64_t rows = 0;
+  for (const TokenRun& run : runs) {
+    tokens.insert(tokens.end(), run.tokens.begin(), run.tokens.end());
+    if (run.logits == Logits::all) rows += static_cast<int64_t>(run.tokens.size());
+    if (run.logits == Logits::last) rows += 1;
+  }
+  const int64_t n = static_cast<int64_t>(tokens.size());
+  logits.resize(static_cast<size_t>(rows * c.vocab_size));
+  work_.wanted.resize(static_cast<size_t>(rows * c.hidden_size));
+  work_.resize(c, n);
+  rotations(runs);
+
+  backend_->embed(weights_.embedding, tokens, weights_.input_scale, weights_.input_bias, work_.residual.data());
+  std::vector<ops::Run> layer_runs(runs.size());
+  for (int64_t l = 0; l < c.num_layers(); ++l) {
+    int64_t row = 0;
+    for (size_t i = 0; i < runs.size(); ++i) {
+      const int64_t count = static_cast<int64_t>(runs[i].tokens.size());
+      layer_runs[i] = runs[i].sequence->layer_run(l, row, count);
+      row += count;
+    }
+    layer(weights_.layers[static_cast<size_t>(l)], layer_runs, n);
+    if (trace) trace({.layer = l, .residual = work_.residual, .choice = work_.choice, .weight = work_.choice_weight});
+  }
+
+  int64_t row = 0, wanted = 0;
+  for (const TokenRun& run : runs) {
+    const int64_t count = static_cast<int64_t>(run.tokens.size());
+    const int64_t first = run.logits == Logits::all ? 0 : run.logits == Logits::last ? count - 1 : count;
+    std::copy_n(work_.residual.data() + (row + first) * c.hidden_size, (count - first) * c.hidden_size,
+                work_.wanted.data() + wanted * c.hidden_size);
+    wanted += count - first;
+    row += count;
+    run.sequence->advance(count);
+  }
+  if (rows > 0) {
+    backend_->rms_norm(work_.wanted.data(), rows, c.hidden_size, weights_.final_norm, c.rms_norm_eps, work_.normed.data());
+    backend_->project(weights_.head, weights_.head_bias, work_.normed.data(), rows, logits.data(), c.vocab_size);
+  }
+  return Status();
+} catch (const std::bad_alloc&) {
+  return Status(Code::resource_exhausted, "no memory for this step's activations", "use smaller chunks or fewer sequences");
+}
+
+}  // namespace zaya::model

@@ -1,0 +1,86 @@
+// The forward pass of a ZAYA1 model over a batch of token runs from several sequences, written once in terms of ops.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "checkpoint/checkpoint.h"
+#include "model/sequence_state.h"
+#include "model/weights.h"
+#include "ops/backend.h"
+
+namespace zaya::model {
+
+// Which of a run's tokens get logits.
+enum class Logits { none, last, all };
+
+// Consecutive new tokens of one sequence.
+struct TokenRun {
+  SequenceState* sequence = nullptr;
+  std::span<const int32_t> tokens;
+  Logits logits = Logits::last;
+};
+
+// What a step computed on the way, for parity checks. Called after each layer.
+struct LayerTrace {
+  int64_t layer = 0;
+  std::span<const float> residual;    // [n, hidden], the stream after the layer
+  std::span<const int32_t> choice;    // [n, experts_per_token]; num_experts = skip
+  std::span<const float> weight;      // [n, experts_per_token]
+};
+using TraceFunction = std::function<void(const LayerTrace&)>;
+
+class Model {
+ public:
+  // Takes the checkpoint over; `backend` as in ops::make_backend.
+  static Result<std::unique_ptr<Model>> load(checkpoint::Checkpoint checkpoint, std::unique_ptr<ops::Backend> backend);
+
+  const checkpoint::ModelConfig& config() const { return checkpoint_.config(); }
+  const checkpoint::Checkpoint& source() const { return checkpoint_; }
+  const ops::Backend& backend() const { return *backend_; }
+
+  SequenceState new_sequence() const { return SequenceState(state_shape_, initial_delayed_); }
+
+  // Bytes of K/V that one page of kPageTokens positions takes, all layers.
+  int64_t page_bytes() const { return state_shape_->page_bytes(); }
+
+  // Runs the new tokens of each run through the model and appends them to their sequences. `logits` receives
+  // [rows, vocab_size], the wanted rows in run order. A sequence may appear once. On failure (unknown token id,
+  // context full, no room for keys and values) no sequence has changed; only when memory runs out for a step's own
+  // activations must its sequences be reset. Not for concurrent use: the backend has one team.
+  Status forward(std::span<const TokenRun> runs, std::vector<float>& logits, const TraceFunction& trace = {});
+
+ private:
+  Model(checkpoint::Checkpoint checkpoint, std::unique_ptr<ops::Backend> backend);
+
+  // Activations of a step, kept between steps.
+  struct Workspace {
+    std::vector<float> residual, normed, branch;         // [n, hidden]
+    std::vector<float> c0, q, attended;                  // [n, channels], [n, q_width] twice
+    std::vector<float> value_current, value_delayed;     // [n, kv_width / 2]
+    std::vector<float> router_state;                     // [n, router_width]
+    std::vector<int32_t> choice;                         // [n, experts_per_token]
+    std::vector<float> choice_weight;
+    std::vector<std::vector<float>> cos, sin;            // per rotary: [n, dims / 2]
+    std::vector<float> wanted;                           // [rows, hidden]
+    void resize(const checkpoint::ModelConfig& config, int64_t n);
+  };
+
+  Status check(std::span<const TokenRun> runs) const;
+  void rotations(std::span<const TokenRun> runs);
+  void layer(const LayerWeights& weights, std::span<const ops::Run> runs, int64_t n);
+
+  checkpoint::Checkpoint checkpoint_;
+  std::unique_ptr<ops::Backend> backend_;
+  Weights weights_;
+  std::shared_ptr<const StateShape> state_shape_;
+  std::shared_ptr<const std::vector<float>> initial_delayed_;
+  Workspace work_;
+};
+
+}  // namespace zaya::model

@@ -1,0 +1,187 @@
+#include "model/weights.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace zaya::model {
+
+using checkpoint::Checkpoint;
+using checkpoint::DType;
+using checkpoint::ModelConfig;
+using checkpoint::Tensor;
+
+// Collects the first failure, so that the list of tensors reads as a list.
+class WeightsBuilder {
+ public:
+  WeightsBuilder(const Checkpoint& checkpoint, Weights& weights) : checkpoint_(checkpoint), weights_(weights) {}
+
+  Status status() const { return status_; }
+
+  const float* vector(const std::string& name, int64_t elements) {
+    const Tensor* tensor = find(name, elements);
+    return tensor == nullptr ? nullptr : keep(to_f32(*tensor));
+  }
+
+  ops::Matrix matrix(const std::string& name, int64_t rows, int64_t cols) {
+    const Tensor* tensor = find(name, rows * cols);
+    ops::Matrix matrix;
+    if (tensor == nullptr) return matrix;
+    switch (tensor->dtype) {
+      case DType::f32: matrix.type = ops::WeightType::f32; break;
+      case DType::bf16: matrix.type = ops::WeightType::bf16; break;
+      case DType::f16: matrix.type = ops::WeightType::f16; break;
+      case DType::f8_e4m3: matrix.type = ops::WeightType::f8_e4m3; break;
+      case DType::other: fail(Code::unsupported, fmt::format("{} has dtype {}", name, tensor->dtype_name)); break;
+    }
+    matrix.data = tensor->data.data();
+    if (reinterpret_cast<uintptr_t>(matrix.data) % ops::weight_size(matrix.type) != 0) {
+      weights_.copies_.emplace_back(tensor->data.begin(), tensor->data.end());
+      matrix.data = weights_.copies_.back().data();
+    }
+    matrix.rows = rows;
+    matrix.cols = cols;
+    if (!tensor->row_scale.empty()) {
+      if (static_cast<int64_t>(tensor->row_scale.size()) != rows) {
+        fail(Code::malformed, fmt::format("{} has {} row scales for {} rows", name, tensor->row_scale.size(), rows));
+      }
+      matrix.row_scale = tensor->row_scale.data();
+    }
+    return matrix;
+  }
+
+  // [channels, head_dim, taps] in the file; the taps are made the middle axis, so that a window of consecutive tokens
+  // is one dot product.
+  const float* grouped_convolution(const std::string& name, int64_t channels, int64_t taps, int64_t dim) {
+    const Tensor* tensor = find(name, channels * dim * taps);
+    if (tensor == nullptr) return nullptr;
+    const std::vector<float> stored = to_f32(*tensor);
+    std::vector<float> ordered(stored.size());
+    for (int64_t c = 0; c < channels; ++c) {
+      for (int64_t d = 0; d < dim; ++d) {
+        for (int64_t t = 0; t < taps; ++t) {
+          ordered[static_cast<size_t>((c * taps + t) * dim + d)] = stored[static_cast<size_t>((c * dim + d) * taps + t)];
+        }
+      }
+    }
+    return keep(std::move(ordered));
+  }
+
+  ops::ResidualScales scales(const std::string& prefix, int64_t width) {
+    return {.branch_scale = vector(prefix + "hidden_states_scale", width),
+            .branch_bias = vector(prefix + "hidden_states_bias", width),
+            .residual_scale = vector(prefix + "residual_scale", width),
+            .residual_bias = vector(prefix + "residual_bias", width)};
+  }
+
+ private:
+  const Tensor* find(const std::string& name, int64_t elements) {
+    const Tensor* tensor = checkpoint_.find(name);
+    if (tensor == nullptr) {
+      fail(Code::not_found, fmt::format("the checkpoint has no tensor {}", name));
+    } else if (tensor->elements() != elements) {
+      fail(Code::malformed, fmt::format("{} has {} elements, expected {}", name, tensor->elements(), elements));
+      tensor = nullptr;
+    }
+    return tensor;
+  }
+
+  const float* keep(std::vector<float> values) {
+    return weights_.floats_.emplace_back(std::move(values)).data();
+  }
+
+  void fail(Code code, std::string message) {
+    if (status_.ok()) status_ = Status(code, std::move(message), "run `zaya inspect` on it");
+  }
+
+  const Checkpoint& checkpoint_;
+  Weights& weights_;
+  Status status_;
+};
+
+namespace {
+
+LayerWeights load_layer(WeightsBuilder& from, const ModelConfig& c, int64_t index) {
+  const std::string layer = fmt::format("model.layers.{}.", index);
+  const std::string qkv = layer + "self_attn.qkv_proj.";
+  const std::string gate = layer + "mlp.gate.";
+  const checkpoint::LayerConfig& own = c.layers[static_cast<size_t>(index)];
+  const int64_t classes = c.router_classes(), width = c.router_width;
+
+  LayerWeights w;
+  w.input_norm = from.vector(layer + "input_layernorm.weight", c.hidden_size);
+  w.q = from.matrix(qkv + "q_proj.weight", c.q_width(), c.hidden_size);
+  w.k = from.matrix(qkv + "k_proj.weight", c.kv_width(), c.hidden_size);
+  w.value_current = from.matrix(qkv + "v_proj_current.weight", c.kv_width() / 2, c.hidden_size);
+  w.value_delayed = from.matrix(qkv + "v_proj_delayed.weight", c.kv_width() / 2, c.hidden_size);
+  w.output = from.matrix(layer + "self_attn.o_proj.weight", c.hidden_size, c.q_width());
+  if (c.attention_bias) {
+    w.q_bias = from.vector(qkv + "q_proj.bias", c.q_width());
+    w.k_bias = from.vector(qkv + "k_proj.bias", c.kv_width());
+    w.value_current_bias = from.vector(qkv + "v_proj_current.bias", c.kv_width() / 2);
+    w.value_delayed_bias = from.vector(qkv + "v_proj_delayed.bias", c.kv_width() / 2);
+    w.output_bias = from.vector(layer + "self_attn.o_proj.bias", c.hidden_size);
+  }
+  w.cca_shape = {.num_heads = c.num_heads,
+                 .num_kv_heads = c.num_kv_heads,
+                 .head_dim = c.head_dim,
+                 .conv_time0 = c.conv_time0,
+                 .conv_time1 = c.conv_time1,
+                 .rotary_dims = own.rotary_dims,
+                 .sliding_window = own.sliding_window};
+  w.cca.depthwise = from.vector(qkv + "conv_qk_depthwise.weight", c.conv_channels() * c.conv_time0);
+  w.cca.depthwise_bias = from.vector(qkv + "conv_qk_depthwise.bias", c.conv_channels());
+  w.cca.grouped =
+      from.grouped_convolution(qkv + "conv_qk_grouped.weight", c.conv_channels(), c.conv_time1, c.head_dim);
+  w.cca.grouped_bias = from.vector(qkv + "conv_qk_grouped.bias", c.conv_channels());
+  w.cca.temperature = from.vector(layer + "self_attn.qk_norm.temp", c.num_kv_heads);
+  w.after_attention = from.scales(layer + "post_attention_residual_scale.", c.hidden_size);
+  w.post_attention_norm = from.vector(layer + "post_attention_layernorm.weight", c.hidden_size);
+
+  w.router.down = from.matrix(gate + "down_proj.weight", width, c.hidden_size);
+  w.router.down_bias = from.vector(gate + "down_proj.bias", width);
+  if (index > 0) w.router.state_scale = from.vector(gate + "router_states_scale", width);
+  w.router.norm = from.vector(gate + "router_mlp.norm.weight", width);
+  w.router.norm_eps = c.rms_norm_eps;
+  w.router.fc1 = from.matrix(gate + "router_mlp.fc1.weight", width, width);
+  w.router.fc1_bias = from.vector(gate + "router_mlp.fc1.bias", width);
+  w.router.fc2 = from.matrix(gate + "router_mlp.fc2.weight", width, width);
+  w.router.fc2_bias = from.vector(gate + "router_mlp.fc2.bias", width);
+  w.router.out = from.matrix(gate + "router_mlp.out_proj.weight", classes, width);
+  w.router.balancing_bias = from.vector(gate + "balancing_biases", classes);
+  for (int64_t e = 0; e < c.num_experts; ++e) {
+    const std::string expert = fmt::format("{}mlp.experts.{}.", layer, e);
+    w.experts.push_back({.gate = from.matrix(expert + "gate", c.expert_width, c.hidden_size),
+                         .up = from.matrix(expert + "up", c.expert_width, c.hidden_size),
+                         .down = from.matrix(expert + "down", c.hidden_size, c.expert_width)});
+  }
+  w.after_experts = from.scales(layer + "post_mlp_residual_scale.", c.hidden_size);
+  return w;
+}
+
+}  // namespace
+
+Result<Weights> Weights::load(const Checkpoint& checkpoint) {
+  const ModelConfig& c = checkpoint.config();
+  Weights w;
+  WeightsBuilder from(checkpoint, w);
+  w.embedding = from.matrix("model.embed_tokens.weight", c.vocab_size, c.hidden_size);
+  w.input_scale = from.vector("model.input_hidden_states_scale", c.hidden_size);
+  w.input_bias = from.vector("model.input_hidden_states_bias", c.hidden_size);
+  for (int64_t l = 0; l < c.num_layers(); ++l) {
+    w.layers.push_back(load_layer(from, c, l));
+    const checkpoint::LayerConfig& own = c.layers[static_cast<size_t>(l)];
+    const auto same = [&](const Rotary& r) { return r.theta == own.rope_theta && r.dims == own.rotary_dims; };
+    auto found = std::find_if(w.rotaries.begin(), w.rotaries.end(), same);
+    w.layers.back().rotary = static_cast<size_t>(found - w.rotaries.begin());
+    if (found == w.rotaries.end()) w.rotaries.push_back({own.rope_theta, own.rotary_dims});
+    ZAYA_RETURN_IF_ERROR(from.status());
+  }
+  w.final_norm = from.vector("model.norm.weight", c.hidden_size);
+  w.head = c.tie_embeddings ? w.embedding : from.matrix("lm_head.weight", c.vocab_size, c.hidden_size);
+  if (c.lm_head_bias) w.head_bias = from.vector("lm_head.bias", c.vocab_size);
+  ZAYA_RETURN_IF_ERROR(from.status());
+  return w;
+}
+
+}  // namespace zaya::model

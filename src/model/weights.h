@@ -1,0 +1,58 @@
+// A checkpoint's tensors in the form that the operations take: large matrices stay where the file maps them, small
+// vectors become FP32 copies.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "base/status.h"
+#include "checkpoint/checkpoint.h"
+#include "ops/backend.h"
+
+namespace zaya::model {
+
+struct LayerWeights {
+  const float* input_norm = nullptr;        // [hidden]
+  ops::Matrix q, k, value_current, value_delayed, output;
+  const float* q_bias = nullptr;            // biases: null unless the config has attention_bias
+  const float* k_bias = nullptr;
+  const float* value_current_bias = nullptr;
+  const float* value_delayed_bias = nullptr;
+  const float* output_bias = nullptr;
+  ops::CcaShape cca_shape;
+  ops::CcaWeights cca;
+  ops::ResidualScales after_attention;
+  const float* post_attention_norm = nullptr;  // [hidden]
+  ops::RouterWeights router;
+  std::vector<ops::Expert> experts;
+  ops::ResidualScales after_experts;
+  size_t rotary = 0;                        // index into Weights::rotaries
+};
+
+// One set of rotation angles that layers share.
+struct Rotary {
+  double theta = 0;
+  int64_t dims = 0;
+};
+
+struct Weights {
+  ops::Matrix embedding;                    // [vocab, hidden]
+  const float* input_scale = nullptr;       // [hidden]
+  const float* input_bias = nullptr;
+  std::vector<LayerWeights> layers;
+  const float* final_norm = nullptr;        // [hidden]
+  ops::Matrix head;                         // the embedding when tied
+  const float* head_bias = nullptr;         // [vocab] or null
+  std::vector<Rotary> rotaries;
+
+  // The checkpoint must outlive the weights.
+  static Result<Weights> load(const checkpoint::Checkpoint& checkpoint);
+
+ private:
+  friend class WeightsBuilder;
+  std::deque<std::vector<float>> floats_;       // owned FP32 copies
+  std::deque<std::vector<std::byte>> copies_;   // matrices that lay unaligned in their file
+};
+
+}  // namespace zaya::model

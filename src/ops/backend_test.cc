@@ -1,0 +1,298 @@
+// Every operation of every backend, on every instruction set this machine runs, against the reference.
+#include "ops/backend.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "cpu/isa.h"
+#include "ops/cpu/cpu_backend.h"
+#include "ops/reference/reference.h"
+
+namespace zaya::ops {
+namespace {
+
+using Floats = std::vector<float>;
+
+// FP32 sums of `terms` products, reordered: the error grows with the root of the length and scales with the outputs.
+void expect_close(const Floats& expected, const Floats& actual, int64_t terms, const std::string& what) {
+  ASSERT_EQ(expected.size(), actual.size()) << what;
+  double squares = 0;
+  for (float x : expected) squares += static_cast<double>(x) * x;
+  const double rms = std::sqrt(squares / static_cast<double>(std::max<size_t>(1, expected.size())));
+  const double tolerance = 4 * 1.2e-7 * std::sqrt(static_cast<double>(terms)) * rms;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    ASSERT_NEAR(expected[i], actual[i], tolerance + 4e-7 * std::fabs(expected[i])) << what << " at " << i;
+  }
+}
+
+class Random {
+ public:
+  explicit Random(uint64_t seed) : engine_(seed) {}
+  float normal(float scale = 1) { return static_cast<float>(normal_(engine_)) * scale; }
+  Floats floats(int64_t count, float scale = 1) {
+    Floats values(static_cast<size_t>(count));
+    for (float& v : values) v = normal(scale);
+    return values;
+  }
+  int64_t below(int64_t bound) { return static_cast<int64_t>(engine_() % static_cast<uint64_t>(bound)); }
+
+ private:
+  std::mt19937_64 engine_;
+  std::normal_distribution<double> normal_;
+};
+
+// A random matrix in a stored type, with its bytes.
+struct StoredMatrix {
+  std::vector<std::byte> bytes;
+  Floats scales;
+  Matrix matrix;
+
+  StoredMatrix(Random& random, int64_t rows, int64_t cols, WeightType type) {
+    const size_t size = weight_size(type);
+    bytes.resize(static_cast<size_t>(rows * cols) * size);
+    for (size_t i = 0; i < static_cast<size_t>(rows * cols); ++i) {
+      const float value = random.normal(1.0f / std::sqrt(static_cast<float>(cols)));
+      uint32_t bits = std::bit_cast<uint32_t>(value);
+      if (type == WeightType::bf16) bits >>= 16;
+      // Any pattern with a moderate exponent will do for the small formats, subnormals (exponent 0) among them.
+      if (type == WeightType::f16) bits = static_cast<uint32_t>(random.below(0x3c00) | random.below(2) << 15);
+      if (type == WeightType::f8_e4m3) bits = static_cast<uint32_t>(random.below(0x40) | random.below(2) << 7);
+      std::memcpy(bytes.data() + i * size, &bits, size);
+    }
+    if (type == WeightType::f8_e4m3) {
+      scales = random.floats(rows);
+    }
+    matrix = {bytes.data(), type, rows, cols, scales.empty() ? nullptr : scales.data()};
+  }
+};
+
+constexpr WeightType kTypes[] = {WeightType::f32, WeightType::bf16, WeightType::f16, WeightType::f8_e4m3};
+
+class BackendTest : public testing::TestWithParam<cpu::Isa> {
+ protected:
+  void SetUp() override {
+    if (GetParam() > cpu::supported_isa()) GTEST_SKIP() << "this machine has no " << cpu::isa_name(GetParam());
+    fast_ = std::make_unique<CpuBackend>(3, GetParam());
+  }
+  ReferenceBackend reference_;
+  std::unique_ptr<Backend> fast_;
+  Random random_{42};
+};
+
+INSTANTIATE_TEST_SUITE_P(Isa, BackendTest, testing::Values(cpu::Isa::generic, cpu::Isa::avx2, cpu::Isa::avx512),
+                         [](const auto& instance) { return cpu::isa_name(instance.param); });
+
+TEST_P(BackendTest, ProjectEveryTypeAndRaggedSizes) {
+  for (WeightType type : kTypes) {
+    for (int64_t rows : {1, 3, 8, 17, 130}) {
+      for (int64_t cols : {1, 7, 16, 33, 257}) {
+        for (int64_t n : {1, 2, 5, 9, 37}) {
+          StoredMatrix w(random_, rows, cols, type);
+          const Floats x = random_.floats(n * cols), bias = random_.floats(rows);
+          for (const float* b : {static_cast<const float*>(nullptr), bias.data()}) {
+            const int64_t stride = rows + 3;
+            Floats expected(static_cast<size_t>(n * stride), 7.0f), actual = expected;
+            reference_.project(w.matrix, b, x.data(), n, expected.data(), stride);
+            fast_->project(w.matrix, b, x.data(), n, actual.data(), stride);
+            expect_close(expected, actual, cols, "project");
+            if (HasFatalFailure()) return;
+          }
+        }
+      }
+    }
+  }
+}
+
+// The bits of a token's row must not depend on the rows beside it.
+TEST_P(BackendTest, ProjectGivesTheSameBitsForAnyBatch) {
+  for (WeightType type : kTypes) {
+    StoredMatrix w(random_, 70, 95, type);
+    const int64_t n = 23;
+    const Floats x = random_.floats(n * 95);
+    Floats together(static_cast<size_t>(n * 70));
+    fast_->project(w.matrix, nullptr, x.data(), n, together.data(), 70);
+    for (int64_t i = 0; i < n; ++i) {
+      Floats alone(70);
+      fast_->project(w.matrix, nullptr, x.data() + i * 95, 1, alone.data(), 70);
+      ASSERT_EQ(0, std::memcmp(alone.data(), together.data() + i * 70, 70 * sizeof(float))) << i;
+    }
+  }
+}
+
+TEST_P(BackendTest, EmbedNormAndMerge) {
+  const int64_t width = 131, n = 5;
+  for (WeightType type : kTypes) {
+    StoredMatrix table(random_, 20, width, type);
+    const std::vector<int32_t> tokens = {0, 19, 3, 3, 7};
+    const Floats scale = random_.floats(width), bias = random_.floats(width);
+    Floats expected(static_cast<size_t>(n * width)), actual(expected.size());
+    reference_.embed(table.matrix, tokens, scale.data(), bias.data(), expected.data());
+    fast_->embed(table.matrix, tokens, scale.data(), bias.data(), actual.data());
+    expect_close(expected, actual, 1, "embed");
+  }
+  const Floats x = random_.floats(n * width, 30), weight = random_.floats(width);
+  Floats expected(x.size()), actual(x.size());
+  reference_.rms_norm(x.data(), n, width, weight.data(), 1e-5, expected.data());
+  fast_->rms_norm(x.data(), n, width, weight.data(), 1e-5, actual.data());
+  expect_close(expected, actual, width, "rms_norm");
+
+  const Floats a = random_.floats(width), b = random_.floats(width), c = random_.floats(width), d = random_.floats(width);
+  const ResidualScales scales{a.data(), b.data(), c.data(), d.data()};
+  expected = actual = random_.floats(n * width);
+  reference_.merge(scales, x.data(), n, width, expected.data());
+  fast_->merge(scales, x.data(), n, width, actual.data());
+  expect_close(expected, actual, 4, "merge");
+}
+
+// Two sequences with histories of different lengths go through cca and attend; caches, states and outputs must agree.
+TEST_P(BackendTest, CompressedConvolutionalAttention) {
+  struct Case {
+    int64_t heads, kv_heads, dim, time0, time1, rotary, window;
+  };
+  for (const Case& c : {Case{8, 2, 128, 2, 2, 64, 0}, Case{3, 1, 12, 3, 1, 6, 5}, Case{4, 4, 20, 1, 4, 20, 1},
+                        Case{6, 3, 8, 1, 1, 0, 70}, Case{2, 1, 36, 4, 3, 2, 0}}) {
+    CcaShape shape{.num_heads = c.heads, .num_kv_heads = c.kv_heads, .head_dim = c.dim, .conv_time0 = c.time0,
+                   .conv_time1 = c.time1, .rotary_dims = c.rotary, .sliding_window = c.window};
+    const int64_t channels = shape.channels(), half_values = shape.kv_width() / 2;
+    const Floats depthwise = random_.floats(channels * c.time0), depthwise_bias = random_.floats(channels);
+    const Floats grouped = random_.floats(channels * c.time1 * c.dim, 1.0f / std::sqrt(static_cast<float>(c.dim)));
+    const Floats grouped_bias = random_.floats(channels), temperature = random_.floats(c.kv_heads, 3);
+    const CcaWeights weights{depthwise.data(), depthwise_bias.data(), grouped.data(), grouped_bias.data(),
+                             temperature.data()};
+
+    const int64_t starts[] = {0, 150}, counts[] = {67, 9}, n = 76;
+    const Floats c0 = random_.floats(n * channels), current = random_.floats(n * half_values),
+                 delayed = random_.floats(n * half_values);
+    const Floats angles = random_.floats(n * c.rotary / 2, 2);
+    Floats cos, sin;
+    for (float angle : angles) cos.push_back(std::cos(angle)), sin.push_back(std::sin(angle));
+
+    struct State {
+      std::vector<Floats> pages;
+      std::vector<float*> page_pointers;
+      Floats history, delayed_value;
+    };
+    State start[2];
+    for (int s = 0; s < 2; ++s) {
+      for (int64_t p = 0; p < 4; ++p) start[s].pages.push_back(random_.floats(2 * kPageTokens * shape.kv_width()));
+      start[s].history = random_.floats(shape.history() * channels);
+      start[s].delayed_value = random_.floats(half_values);
+    }
+    const auto run = [&](Backend& backend, State (&states)[2], Floats& q, Floats& attended) {
+      std::vector<ops::Run> runs;  // qualified: a test has a Run() of its own
+      int64_t row = 0;
+      for (int s = 0; s < 2; ++s) {
+        states[s].page_pointers.clear();
+        for (Floats& page : states[s].pages) states[s].page_pointers.push_back(page.data());
+        runs.push_back({.first_row = row, .count = counts[s], .start = starts[s],
+                        .cache = {states[s].page_pointers, 0, c.kv_heads, c.dim},
+                        .conv_history = states[s].history.data(), .delayed_value = states[s].delayed_value.data()});
+        row += counts[s];
+      }
+      q.resize(static_cast<size_t>(n * shape.q_width()));
+      attended.resize(q.size());
+      backend.cca(shape, weights, runs, c0.data(), current.data(), delayed.data(), cos.data(), sin.data(), q.data());
+      backend.attend(shape, runs, q.data(), attended.data());
+    };
+    State expected_state[2] = {start[0], start[1]}, actual_state[2] = {start[0], start[1]};
+    Floats expected_q, expected_out, actual_q, actual_out;
+    run(reference_, expected_state, expected_q, expected_out);
+    run(*fast_, actual_state, actual_q, actual_out);
+    expect_close(expected_q, actual_q, c.dim * c.time1 * 4, "q");
+    // Scores reach dim · temperature in size, and the softmax turns their absolute error into a relative one.
+    expect_close(expected_out, actual_out, c.dim * c.dim * 16, "attended");
+    for (int s = 0; s < 2; ++s) {
+      for (size_t p = 0; p < 4; ++p) {
+        expect_close(expected_state[s].pages[p], actual_state[s].pages[p], c.dim * c.time1 * 16, "cache");
+      }
+      EXPECT_EQ(expected_state[s].history, actual_state[s].history);
+      EXPECT_EQ(expected_state[s].delayed_value, actual_state[s].delayed_value);
+    }
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST_P(BackendTest, RouteAndExperts) {
+  for (int64_t top_k : {1, 2}) {
+    const int64_t hidden = 52, width = 37, router_width = 19, count = 5, n = 41;
+    StoredMatrix down(random_, router_width, hidden, WeightType::bf16), fc1(random_, router_width, router_width, WeightType::f32),
+        fc2(random_, router_width, router_width, WeightType::f32), out(random_, count + 1, router_width, WeightType::f32);
+    const Floats down_bias = random_.floats(router_width), scale = random_.floats(router_width),
+                 norm = random_.floats(router_width, 3), bias1 = random_.floats(router_width),
+                 bias2 = random_.floats(router_width);
+    Floats balancing = random_.floats(count + 1, 0.1f);
+    balancing.back() += 0.3f;  // let the skip class win now and then
+    for (const float* state_scale : {static_cast<const float*>(nullptr), scale.data()}) {
+      const RouterWeights weights{down.matrix, down_bias.data(), state_scale, norm.data(), 1e-5, fc1.matrix, fc2.matrix,
+                                  bias1.data(), bias2.data(), out.matrix, balancing.data()};
+      const Floats x = random_.floats(n * hidden), state = random_.floats(n * router_width);
+      Floats expected_state = state, actual_state = state;
+      Floats expected_weight(static_cast<size_t>(n * top_k)), actual_weight(expected_weight.size());
+      std::vector<int32_t> expected_choice(expected_weight.size()), actual_choice(expected_weight.size());
+      reference_.route(weights, x.data(), n, top_k, expected_state.data(), expected_choice.data(), expected_weight.data());
+      fast_->route(weights, x.data(), n, top_k, actual_state.data(), actual_choice.data(), actual_weight.data());
+      EXPECT_EQ(expected_choice, actual_choice);
+      expect_close(expected_state, actual_state, hidden, "router state");
+      expect_close(expected_weight, actual_weight, router_width * 16, "router weight");
+      EXPECT_NE(std::count(expected_choice.begin(), expected_choice.end(), count), 0) << "no token took the skip class";
+
+      for (WeightType type : kTypes) {
+        std::vector<StoredMatrix> stored;
+        std::vector<Expert> experts;
+        stored.reserve(static_cast<size_t>(3 * count));
+        for (int64_t e = 0; e < count; ++e) {
+          stored.emplace_back(random_, width, hidden, type);
+          stored.emplace_back(random_, width, hidden, type);
+          stored.emplace_back(random_, hidden, width, type);
+          experts.push_back({stored[stored.size() - 3].matrix, stored[stored.size() - 2].matrix, stored.back().matrix});
+        }
+        Floats expected(x.size()), actual(x.size());
+        reference_.experts(experts, x.data(), n, top_k, expected_choice.data(), expected_weight.data(), expected.data());
+        fast_->experts(experts, x.data(), n, top_k, expected_choice.data(), expected_weight.data(), actual.data());
+        expect_close(expected, actual, hidden * 4, "experts");
+      }
+    }
+  }
+}
+
+// Large activations, as the released model has them (expert inputs up to 8,896), must pass silu without overflow.
+TEST_P(BackendTest, ExpertsTakeLargeActivations) {
+  const float identity[] = {1, 0, 0, 1};
+  const Matrix unit{reinterpret_cast<const std::byte*>(identity), WeightType::f32, 2, 2, nullptr};
+  const std::vector<Expert> experts = {{unit, unit, unit}};
+  const Floats x = {8896.0f, -8896.0f}, weight = {1.0f};
+  const std::vector<int32_t> choice = {0};
+  Floats out(2);
+  fast_->experts(experts, x.data(), 1, 1, choice.data(), weight.data(), out.data());
+  EXPECT_FLOAT_EQ(out[0], 8896.0f * 8896.0f);
+  EXPECT_NEAR(out[1], 0.0f, 1e-20f);
+}
+
+TEST(MakeBackend, KnowsItsNames) {
+  EXPECT_TRUE(make_backend("cpu", {.threads = 2}).ok());
+  EXPECT_EQ((*make_backend("cpu", {.threads = 2}))->threads(), 2);
+  EXPECT_TRUE(make_backend("reference").ok());
+  EXPECT_EQ(make_backend("abacus").status().code(), Code::not_found);
+  EXPECT_EQ(make_backend("cpu", {.threads = -1}).status().code(), Code::invalid_argument);
+}
+
+// The bits of small formats against their definitions.
+TEST(LoadWeight, SmallFloats) {
+  const uint16_t halves[] = {0x0000, 0x0001, 0x3c00, 0xc000, 0x7bff};
+  const float expected_halves[] = {0, 0x1p-24f, 1, -2, 65504};
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(load_weight(WeightType::f16, reinterpret_cast<const std::byte*>(halves), i), expected_halves[i]);
+  const uint8_t bytes[] = {0x00, 0x01, 0x38, 0xc0, 0x7e};
+  const float expected_bytes[] = {0, 0x1p-9f, 1, -2, 448};
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(load_weight(WeightType::f8_e4m3, reinterpret_cast<const std::byte*>(bytes), i), expected_bytes[i]);
+}
+
+}  // namespace
+}  // namespace zaya::ops
