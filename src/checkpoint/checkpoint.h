@@ -17,16 +17,18 @@
 
 namespace zaya::checkpoint {
 
-// Canonical names are the native ones (spec: transformers' modeling_zaya), except that experts are always single
-// matrices: "model.layers.L.mlp.experts.E.gate" [I, H], ".up" [I, H], ".down" [H, I], whichever way the file stacks
-// them. Shapes under canonical names are exactly those that the config implies; convolutions keep their three
-// dimensions. "lm_head.weight" is present only when the config unties it.
+// Canonical names are the native ones (transformers' ZayaForCausalLM), except that experts are always single matrices:
+// "model.layers.L.mlp.experts.E.gate" [I, H], ".up" [I, H], ".down" [H, I], whichever way the file stacks them. Shapes
+// under canonical names are exactly those that the config implies (names.h lists them); convolutions keep their three
+// dimensions. "lm_head.weight" is present only when config().tie_embeddings is false.
 class Checkpoint {
  public:
   // Opens and checks everything that can be checked without reading weights: headers, offsets, names, dtypes, shapes.
-  // A missing, unknown or mis-shaped tensor is an error.
+  // A missing, unknown or mis-shaped tensor is an error that names it, and up to four more of its kind. NaN and Inf are
+  // not looked for (inspect.h does). The data of every tensor is aligned for its dtype.
   static Result<Checkpoint> open(const std::filesystem::path& directory);
 
+  // As in config.json, with the stop tokens of generation_config.json added, and tie_embeddings as the files have it.
   const ModelConfig& config() const { return config_; }
   const std::filesystem::path& directory() const { return directory_; }
 
@@ -36,13 +38,18 @@ class Checkpoint {
   // All canonical names with their tensors, in name order.
   const std::map<std::string, Tensor, std::less<>>& tensors() const { return tensors_; }
 
+  // One sentence per odd but harmless finding: assumed defaults, tensors that are not used.
+  const std::vector<std::string>& notes() const { return notes_; }
+
  private:
-  // (implementation's choice)
   ModelConfig config_;
   std::filesystem::path directory_;
   std::map<std::string, Tensor, std::less<>> tensors_;
+  std::vector<std::string> notes_;
+  // What the tensors' spans point into.
   std::vector<MappedFile> files_;
   std::vector<std::unique_ptr<std::vector<float>>> scales_;
+  std::vector<std::unique_ptr<std::vector<uint64_t>>> copies_;
 };
 
 }  // namespace zaya::checkpoint
