@@ -3,8 +3,8 @@
     python random_models.py OUT [--case NAME ...] [--seed N] [--bf16]
 
 writes OUT/<case>/{config.json, model.safetensors} with transformers' own save_pretrained, so the files are what other
-people's code writes. Default initialisation (ones, zeros, tiny matrices) would hide most mistakes, so every parameter is
-drawn at least as widely as the released 8B's: see fill().
+people's code writes. Default initialisation (ones, zeros, tiny matrices) would hide most mistakes, so every parameter
+is drawn at least as widely as the released 8B's: see fill().
 """
 
 from __future__ import annotations
@@ -62,43 +62,45 @@ class Case:
 
 CASES = [
     Case("like_8b", "the released model's proportions: GQA 4/2, conv 2/2, half rotary, theta 5e6, tied", seed=6),
-    Case("one_layer", "one layer, one head, one KV head: current and delayed values meet inside the head",
-         layers="f", hidden=36, heads=1, kv_heads=1, experts=3, expert_width=20, router_width=12, vocab=64, theta=1e4, seed=6),
-    Case("five_layers", "the router state across depth", layers="fffff", hidden=32, head_dim=8, experts=2, expert_width=16,
-         router_width=8, theta=1e6, vocab=80, seed=2),
-    Case("heads_6_3", "odd number of KV heads; hidden and expert width no multiple of 8",
-         hidden=52, heads=6, kv_heads=3, head_dim=8, experts=3, expert_width=20, router_width=12, theta=1e3, vocab=72, seed=6),
+    Case("one_layer", "one layer, one head, one KV head: current and delayed values meet inside the head", layers="f",
+         hidden=36, heads=1, kv_heads=1, experts=3, expert_width=20, router_width=12, vocab=64, theta=1e4, seed=6),
+    Case("five_layers", "the router state across depth", layers="fffff", hidden=32, head_dim=8, experts=2,
+         expert_width=16, router_width=8, theta=1e6, vocab=80, seed=2),
+    Case("heads_6_3", "odd number of KV heads; hidden and expert width no multiple of 8", hidden=52, heads=6,
+         kv_heads=3, head_dim=8, experts=3, expert_width=20, router_width=12, theta=1e3, vocab=72, seed=6),
     Case("heads_4_4", "every query head its own KV head", hidden=40, heads=4, kv_heads=4, head_dim=12, experts=3,
          expert_width=28, router_width=24, vocab=65, shard="60KB", seed=1),
-    Case("heads_3_1", "three query heads share one KV head", layers="fff", hidden=44, heads=3, kv_heads=1, head_dim=12,
-         experts=2, expert_width=18, router_width=10, theta=5e5, vocab=101, seed=6),
+    Case("heads_3_1", "three query heads share one KV head", layers="fff", hidden=44, heads=3, kv_heads=1,
+         head_dim=12, experts=2, expert_width=18, router_width=10, theta=5e5, vocab=101, seed=6),
     Case("heads_8_2_experts_16", "8/2 heads and 16 experts as in the 8B", hidden=32, heads=8, kv_heads=2, head_dim=8,
          experts=16, expert_width=12, router_width=16, balancing=0.02, router_gain=8, vocab=128, seed=1),
     Case("experts_24", "24 experts as in the 74B, untied head", hidden=24, head_dim=8, experts=24, expert_width=10,
          router_width=20, balancing=0.02, router_gain=9, tied=False, vocab=90, shard="50KB", seed=0),
-    Case("experts_1", "a single expert beside the skip class", layers="fff", hidden=36, heads=2, kv_heads=1, head_dim=12,
-         experts=1, expert_width=52, router_width=8, skip_bias=-0.2, wants="skip", vocab=64, theta=2e4, seed=11),
+    Case("experts_1", "a single expert beside the skip class", layers="fff", hidden=36, heads=2, kv_heads=1,
+         head_dim=12, experts=1, expert_width=52, router_width=8, skip_bias=-0.2, wants="skip", vocab=64, theta=2e4,
+         seed=11),
     Case("conv_1_1", "no history at all in the convolutions", hidden=36, head_dim=8, time0=1, time1=1, experts=3,
          expert_width=20, router_width=12, vocab=64, seed=1),
-    Case("conv_1_3", "depthwise kernel 1, grouped kernel 3; a sliding_window that no layer uses", hidden=32, head_dim=8,
-         time0=1, time1=3, window=4, experts=3, expert_width=17, router_width=9, vocab=66, seed=0),
+    Case("conv_1_3", "depthwise kernel 1, grouped kernel 3; a sliding_window that no layer uses", hidden=32,
+         head_dim=8, time0=1, time1=3, window=4, experts=3, expert_width=17, router_width=9, vocab=66, seed=0),
     Case("conv_3_1", "depthwise kernel 3, grouped kernel 1", hidden=32, head_dim=12, time0=3, time1=1, experts=3,
          expert_width=16, router_width=12, vocab=70, seed=4),
     Case("conv_4_2", "depthwise kernel 4", hidden=40, heads=2, kv_heads=2, head_dim=12, time0=4, time1=2, experts=3,
          expert_width=24, router_width=12, vocab=64, eps=1e-4, seed=4),
-    Case("conv_3_4", "grouped kernel 4, five steps of history", layers="fff", hidden=36, heads=2, kv_heads=1, head_dim=12,
-         time0=3, time1=4, experts=3, expert_width=20, router_width=16, vocab=64, seed=3),
-    Case("rotary_full", "all dims rotate, theta 100", hidden=48, heads=4, kv_heads=1, head_dim=12, rotary=1.0, theta=100.0,
-         experts=3, expert_width=24, router_width=16, vocab=77, seed=10),
+    Case("conv_3_4", "grouped kernel 4, five steps of history", layers="fff", hidden=36, heads=2, kv_heads=1,
+         head_dim=12, time0=3, time1=4, experts=3, expert_width=20, router_width=16, vocab=64, seed=3),
+    Case("rotary_full", "all dims rotate, theta 100", hidden=48, heads=4, kv_heads=1, head_dim=12, rotary=1.0,
+         theta=100.0, experts=3, expert_width=24, router_width=16, vocab=77, seed=10),
     Case("rotary_quarter", "a quarter of 32 dims rotates", hidden=40, heads=2, kv_heads=1, head_dim=32, rotary=0.25,
          experts=3, expert_width=20, router_width=12, vocab=64, seed=1),
-    Case("rotary_odd", "int(12 * 0.6) = 7 rotary dims: transformers turns 8 dims with exponents over 7", hidden=36, heads=2,
-         kv_heads=2, head_dim=12, rotary=0.6, theta=1e4, experts=3, expert_width=20, router_width=12, vocab=64, seed=2),
-    Case("window_1", "a window of the current token alone; other rotary factor in sliding layers", layers="sfs", hidden=32,
-         head_dim=8, window=1, rotary=0.75, sliding_rotary=0.5, theta=1e6, sliding_theta=1e2, experts=3, expert_width=16,
-         router_width=12, vocab=64, seed=2),
-    Case("window_3", "a window of three, alternating", layers="sfsf", hidden=32, heads=2, kv_heads=1, head_dim=8, window=3,
-         theta=5e6, sliding_theta=1e3, experts=3, expert_width=16, router_width=12, vocab=64, seed=13),
+    Case("rotary_odd", "int(12 * 0.6) = 7 rotary dims: transformers turns 8 dims with exponents over 7", hidden=36,
+         heads=2, kv_heads=2, head_dim=12, rotary=0.6, theta=1e4, experts=3, expert_width=20, router_width=12,
+         vocab=64, seed=2),
+    Case("window_1", "a window of the current token alone; other rotary factor in sliding layers", layers="sfs",
+         hidden=32, head_dim=8, window=1, rotary=0.75, sliding_rotary=0.5, theta=1e6, sliding_theta=1e2, experts=3,
+         expert_width=16, router_width=12, vocab=64, seed=2),
+    Case("window_3", "a window of three, alternating", layers="sfsf", hidden=32, heads=2, kv_heads=1, head_dim=8,
+         window=3, theta=5e6, sliding_theta=1e3, experts=3, expert_width=16, router_width=12, vocab=64, seed=13),
     Case("window_17", "a window of 17, sliding layer last", layers="ffs", hidden=36, heads=6, kv_heads=2, head_dim=8,
          window=17, theta=1e5, sliding_theta=1e4, experts=2, expert_width=20, router_width=12, vocab=64, seed=4),
     Case("window_64", "all layers slide", layers="ss", hidden=40, heads=4, kv_heads=2, head_dim=16, window=64,
@@ -107,17 +109,20 @@ CASES = [
          layers="fsf", hidden=36, heads=3, kv_heads=3, head_dim=8, window=17, attention_bias=True, lm_head_bias=True,
          tied=False, experts=3, expert_width=20, router_width=12, vocab=64, shard="50KB", seed=2),
     Case("tied_head_bias", "a head bias beside a tied head; eps 1e-3", hidden=36, heads=2, kv_heads=2, head_dim=8,
-         lm_head_bias=True, attention_bias=True, experts=3, expert_width=20, router_width=12, eps=1e-3, vocab=67, seed=0),
+         lm_head_bias=True, attention_bias=True, experts=3, expert_width=20, router_width=12, eps=1e-3, vocab=67,
+         seed=0),
     Case("small_embedding", "a stream so small that eps 1e-6 is felt", hidden=40, heads=2, kv_heads=1, head_dim=16,
          embedding=0.004, eps=1e-6, experts=3, expert_width=20, router_width=12, tied=False, vocab=64, seed=2),
     Case("skip_wins", "the skip class is chosen for some tokens", layers="fff", hidden=36, head_dim=8, skip_bias=0.2,
          wants="skip", experts=3, expert_width=20, router_width=12, vocab=64, seed=8),
     Case("strong_balancing", "balancing biases of +-0.3 often change the choice", layers="fff", hidden=32, head_dim=8,
-         balancing=0.3, wants="balancing", experts=5, expert_width=12, router_width=12, router_gain=5, vocab=64, seed=0),
-    Case("head_dim_64", "weights stored in BF16, 64 wide heads", layers="f", hidden=40, heads=2, kv_heads=1, head_dim=64,
-         experts=2, expert_width=20, router_width=12, bf16=True, vocab=64, seed=4),
+         balancing=0.3, wants="balancing", experts=5, expert_width=12, router_width=12, router_gain=5, vocab=64,
+         seed=0),
+    Case("head_dim_64", "weights stored in BF16, 64 wide heads", layers="f", hidden=40, heads=2, kv_heads=1,
+         head_dim=64, experts=2, expert_width=20, router_width=12, bf16=True, vocab=64, seed=4),
     Case("head_dim_128", "weights stored in BF16, 128 wide head, grouped kernel 2", layers="f", hidden=24, heads=1,
-         kv_heads=1, head_dim=128, experts=2, expert_width=16, router_width=8, theta=1e6, bf16=True, vocab=64, seed=9),
+         kv_heads=1, head_dim=128, experts=2, expert_width=16, router_width=8, theta=1e6, bf16=True, vocab=64,
+         seed=9),
     Case("like_8b_bf16", "the first case's shape, stored in BF16", bf16=True, seed=6),
 ]
 
@@ -134,8 +139,9 @@ def config_of(case: Case) -> ZayaConfig:
         return {"rope_type": "default", "rope_theta": theta, "partial_rotary_factor": factor}
 
     return ZayaConfig(
-        vocab_size=case.vocab, hidden_size=case.hidden, num_hidden_layers=len(case.layers), num_attention_heads=case.heads,
-        num_key_value_heads=case.kv_heads, head_dim=case.head_dim, num_experts=case.experts, num_experts_per_tok=1,
+        vocab_size=case.vocab, hidden_size=case.hidden, num_hidden_layers=len(case.layers),
+        num_attention_heads=case.heads, num_key_value_heads=case.kv_heads, head_dim=case.head_dim,
+        num_experts=case.experts, num_experts_per_tok=1,
         moe_intermediate_size=case.expert_width, router_hidden_size=case.router_width, cca_time0=case.time0,
         cca_time1=case.time1, layer_types=case.layer_types, sliding_window=case.window, tie_word_embeddings=case.tied,
         attention_bias=case.attention_bias, lm_head_bias=case.lm_head_bias, rms_norm_eps=case.eps,
@@ -204,7 +210,8 @@ def fill(model: ZayaForCausalLM, case: Case, generator: torch.Generator) -> None
 
 def make_model(case: Case, seed: int | None = None) -> ZayaForCausalLM:
     """The case's model in FP32; for a BF16 case its parameters are values that BF16 holds exactly."""
-    model = ZayaForCausalLM._from_config(config_of(case), attn_implementation="eager", experts_implementation="eager").eval()
+    model = ZayaForCausalLM._from_config(config_of(case), attn_implementation="eager", experts_implementation="eager")
+    model.eval()
     fill(model, case, torch.Generator().manual_seed(case.seed if seed is None else seed))
     if case.bf16:
         round_to_bf16(model)

@@ -2,10 +2,10 @@
 
     python to_original_layout.py NATIVE OUT [--config scalars|lists]
 
-The network is the same; a native layer becomes two half-layers (attention 2l, mixture 2l+1), experts are stored one by one,
-and each half-layer holds the residual scales that are applied at its *beginning*, so they move by one. config.json comes in
-the two spellings that are in use: ZAYA1-8B-legacy gives scalars, ZAYA1-base and ZAYA1-reasoning-base lists with one entry
-per half-layer, in which `num_attention_heads` is not the number of query heads.
+The network is the same; a native layer becomes two half-layers (attention 2l, mixture 2l+1), experts are stored one by
+one, and each half-layer holds the residual scales that are applied at its *beginning*, so they move by one. config.json
+comes in the two spellings that are in use: ZAYA1-8B-legacy gives scalars, ZAYA1-base and ZAYA1-reasoning-base lists
+with one entry per half-layer, beside which `num_attention_heads` is not the number of query heads.
 """
 
 from __future__ import annotations
@@ -106,8 +106,9 @@ def convert_config(native: dict, style: str) -> dict:
         "bias_activation_fusion": True, "bos_token_id": native["bos_token_id"], "cca": True, "clamp_temp": False,
         "dtype": native["dtype"], "eos_token_id": native["eos_token_id"], "gated_linear_unit": True,
         "hidden_size": native["hidden_size"], "kv_channels": head_dim, "lm_head_bias": native["lm_head_bias"],
-        "mamba_cache_dtype": "float32", "max_position_embeddings": native["max_position_embeddings"], "model_type": "zaya",
-        "moe_router_topk": native["num_experts_per_tok"], "norm_epsilon": native["rms_norm_eps"], "normalization": "RMSNorm",
+        "mamba_cache_dtype": "float32", "max_position_embeddings": native["max_position_embeddings"],
+        "model_type": "zaya", "moe_router_topk": native["num_experts_per_tok"],
+        "norm_epsilon": native["rms_norm_eps"], "normalization": "RMSNorm",
         "num_hidden_layers": 2 * layers, "num_key_value_heads": native["num_key_value_heads"],
         "pad_token_id": native["pad_token_id"], "partial_rotary_factor": rotary, "residual_in_fp32": True,
         "rope_scaling": False, "rope_theta": full["rope_theta"], "scale_residual_merge": True, "sliding_window": None,
@@ -120,7 +121,8 @@ def convert_config(native: dict, style: str) -> dict:
                      "num_experts": native["num_experts"], "num_query_groups": native["num_key_value_heads"],
                      "zaya_mlp_expansion": native["router_hidden_size"]}
     else:
-        original |= {"cca_num_q_heads": per_half(native["num_attention_heads"], 0), "ffn_hidden_size_list": per_half(0, ffn),
+        original |= {"cca_num_q_heads": per_half(native["num_attention_heads"], 0),
+                     "ffn_hidden_size_list": per_half(0, ffn),
                      "num_attention_heads": max(1, native["hidden_size"] // head_dim),
                      "num_query_groups_list": per_half(native["num_key_value_heads"], 0),
                      "zaya_layers": per_half("a", native["num_experts"]),

@@ -7,12 +7,12 @@ golden.safetensors of a case holds, for prompts p = 0, 1, 2, 3 of 1, 7, 41 and 6
     tokens.p [n] I64, positions.p [m] I64, logits.p [m, vocab] F32: logits at these positions (all, except in prompt 3),
 and for prompt 1
     hidden.l [n, hidden] F32: the residual stream after layer l,
-    router.l [n] I64: the chosen class (num_experts = skip), router_weight.l [n] F32: its weight (0 when skipped),
+    router.l [n] I64: the chosen class (num_experts = skip), router_weight.l [n] F32: its unbiased probability,
     greedy [24] I64: the greedy continuation, without a cache and without stopping.
 All in FP32, one thread, eager attention and experts. The metadata says which versions and which seed.
 
-A case's seed is good when no discrete choice is a near-tie (another correct implementation could decide it otherwise, and
-everything after it would differ) and when FP32 itself is near enough to exact arithmetic; see conditions().
+A case's seed is good when no discrete choice is a near-tie (another correct implementation could decide it otherwise,
+and everything after it would differ) and when FP32 itself is near enough to exact arithmetic; see conditions().
 """
 
 from __future__ import annotations
@@ -130,9 +130,9 @@ def conditions(case: Case, result: Result) -> list[str]:
 def describe(case: Case, result: Result) -> str:
     layers = " | ".join(" ".join(f"{key}:{count}" for key, count in sorted(histogram.items()))
                         for histogram in result.histograms)
-    return (f"{case.name:22} margin {result.margin:.1e} gap {result.gap:.1e} std {result.tensors['logits.3'].std():.2f} "
-            f"fp32-fp64 {result.own_error:.1e} angles {result.angle_error:.1e} biases decide "
-            f"{result.unbiased_differs:.2f} experts {layers}")
+    return (f"{case.name:22} margin {result.margin:.1e} gap {result.gap:.1e} "
+            f"std {result.tensors['logits.3'].std():.2f} fp32-fp64 {result.own_error:.1e} "
+            f"angles {result.angle_error:.1e} biases decide {result.unbiased_differs:.2f} experts {layers}")
 
 
 def search(case: Case, tries: int) -> None:
@@ -157,8 +157,8 @@ def write(case: Case, out: Path) -> int:
     result = compute(case, directory)
     wrong = conditions(case, result)
     assert not wrong, f"{case.name}: {'; '.join(wrong)} (try --search)"
-    metadata = {"case": case.name, "about": case.about, "seed": str(case.seed), "torch": torch.__version__.split("+")[0],
-                "transformers": transformers.__version__}
+    metadata = {"case": case.name, "about": case.about, "seed": str(case.seed),
+                "torch": torch.__version__.split("+")[0], "transformers": transformers.__version__}
     save_file(result.tensors, directory / "golden.safetensors", metadata)
     (directory / "golden.safetensors").chmod(0o644)
     size = sum(file.stat().st_size for file in directory.iterdir())

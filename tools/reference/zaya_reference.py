@@ -30,9 +30,9 @@ logging.getLogger("transformers").setLevel(logging.ERROR)
 def load_model(directory: Path, dtype: torch.dtype = torch.float32) -> ZayaForCausalLM:
     """The checkpoint in `directory` (native layout), its weights converted to `dtype`.
 
-    transformers 5.23 sets the skip class's balancing bias to -1 while it loads, whatever the file says (ZayaPreTrainedModel.
-    _init_weights assigns it without asking whether it was loaded). The released models hold -1 there, so nobody notices;
-    here the file counts, as it does when transformers trains a model and goes on using it.
+    transformers 5.23 sets the skip class's balancing bias to -1 while it loads, whatever the file says: its
+    _init_weights assigns it without asking whether it was loaded. The released models hold -1 there, so nobody
+    notices; here the file counts, as it does when transformers trains a model and goes on using it.
     """
     model = ZayaForCausalLM.from_pretrained(directory, dtype=dtype, attn_implementation="eager",
                                             experts_implementation="eager")
@@ -46,9 +46,11 @@ def load_model(directory: Path, dtype: torch.dtype = torch.float32) -> ZayaForCa
 def load_tensors(directory: Path) -> dict[str, torch.Tensor]:
     """All tensors of a checkpoint directory, single or sharded, as they are stored."""
     index = directory / "model.safetensors.index.json"
-    names = sorted(set(json.loads(index.read_text())["weight_map"].values())) if index.exists() else ["model.safetensors"]
+    names = {"model.safetensors"}
+    if index.exists():
+        names = set(json.loads(index.read_text())["weight_map"].values())
     tensors: dict[str, torch.Tensor] = {}
-    for name in names:
+    for name in sorted(names):
         with safe_open(directory / name, framework="pt") as file:
             tensors.update({key: file.get_tensor(key) for key in file.keys()})
     return tensors
@@ -61,7 +63,7 @@ class Trace:
     logits: torch.Tensor  # [n, vocab] FP32
     hidden: list[torch.Tensor]  # L x [n, hidden] FP32: the residual stream after each layer
     choice: list[torch.Tensor]  # L x [n] I64: chosen router class, num_experts = the skip class
-    weight: list[torch.Tensor]  # L x [n] FP32: what the expert's output is multiplied by; 0 for the skip class
+    weight: list[torch.Tensor]  # L x [n] FP32: the chosen class's probability, which multiplies the expert's output
     margin: float  # smallest distance between best and second-best biased probability, any token, any layer
     unbiased_differs: float  # share of (token, layer) where the balancing biases change the choice
 
@@ -90,7 +92,9 @@ def trace(model: ZayaForCausalLM, tokens: list[int]) -> Trace:
         biased = probabilities + module.balancing_biases.float()
         top = torch.topk(biased, 2, dim=-1).values
         choice.append(biased.argmax(dim=-1))
-        weight.append(router_weight[:, 0].float().clone())
+        weight.append(probabilities.gather(1, choice[-1][:, None])[:, 0])
+        skipped = choice[-1] == module.num_experts  # the router itself then returns a weight of 0, for an output of 0
+        assert torch.equal(torch.where(skipped, 0.0, weight[-1].to(router_weight.dtype)), router_weight[:, 0])
         margins.append((top[:, 0] - top[:, 1]).min().item())
         differs.append((probabilities.argmax(dim=-1) != choice[-1]).float().mean().item())
 
@@ -108,8 +112,8 @@ def trace(model: ZayaForCausalLM, tokens: list[int]) -> Trace:
 
 @torch.no_grad()
 def greedy(model: ZayaForCausalLM, tokens: list[int], count: int) -> tuple[list[int], float, float]:
-    """`count` tokens of greedy continuation, everything recomputed for each (no cache), no stop token; and the smallest
-    gap between best and second-best logit relative to the logits' standard deviation, and the smallest router margin."""
+    """`count` tokens of greedy continuation, everything recomputed for each (no cache), no stop token; the smallest
+    gap between best and second-best logit relative to the logits' standard deviation; the smallest router margin."""
     tokens = list(tokens)
     start = len(tokens)
     gap = margin = float("inf")
@@ -148,9 +152,9 @@ def _softmax(x: np.ndarray) -> np.ndarray:
 def rotary_angles(head_dim: int, rope: dict, positions: int, single_angles: bool = True) -> np.ndarray:
     """Angles [positions, pairs]; pair i turns dims i and i + pairs.
 
-    Rotated dims are int(head_dim * factor). transformers tolerates an odd number: the exponents are then over that odd
-    number, one more dim than it turns, and ceil(number / 2) pairs. With `single_angles` frequencies and angles are rounded
-    to FP32 as transformers does; at position 600 that is worth up to 4e-5 rad, more than everything else together.
+    Rotated dims are int(head_dim * factor). transformers tolerates an odd number d: it then turns d + 1 dims, in
+    (d + 1) / 2 pairs, with exponents 2i / d. With `single_angles` frequencies and angles are rounded to FP32 as
+    transformers does; at position 600 that is worth up to 4e-5 rad.
     """
     dims = int(head_dim * rope["partial_rotary_factor"])
     if single_angles:
@@ -231,13 +235,16 @@ def forward_float64(config: dict, tensors: dict[str, torch.Tensor], tokens: list
             out[rows] = act @ w[f"{name}.experts.down_proj"][expert].T * p[rows, expert, None]
         return out, state
 
-    r = (w["model.embed_tokens.weight"][tokens] + w["model.input_hidden_states_bias"]) * w["model.input_hidden_states_scale"]
+    r = w["model.embed_tokens.weight"][tokens]
+    r = (r + w["model.input_hidden_states_bias"]) * w["model.input_hidden_states_scale"]
     router_state = None
     for index, layer_type in enumerate(config["layer_types"]):
         name = f"model.layers.{index}"
-        a = attention(_rms_norm(r, w[f"{name}.input_layernorm.weight"], eps), f"{name}.self_attn", layer_type)
+        x = _rms_norm(r, w[f"{name}.input_layernorm.weight"], eps)
+        a = attention(x, f"{name}.self_attn", layer_type)
         r = merge(a, r, f"{name}.post_attention_residual_scale")
-        m, router_state = mixture(_rms_norm(r, w[f"{name}.post_attention_layernorm.weight"], eps), router_state, f"{name}.mlp")
+        x = _rms_norm(r, w[f"{name}.post_attention_layernorm.weight"], eps)
+        m, router_state = mixture(x, router_state, f"{name}.mlp")
         r = merge(m, r, f"{name}.post_mlp_residual_scale")
     head = w["model.embed_tokens.weight"] if config["tie_word_embeddings"] else w["lm_head.weight"]
     logits = _rms_norm(r, w["model.norm.weight"], eps) @ head.T
