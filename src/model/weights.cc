@@ -35,10 +35,6 @@ class WeightsBuilder {
       case DType::other: fail(Code::unsupported, fmt::format("{} has dtype {}", name, tensor->dtype_name)); break;
     }
     matrix.data = tensor->data.data();
-    if (reinterpret_cast<uintptr_t>(matrix.data) % ops::weight_size(matrix.type) != 0) {
-      weights_.copies_.emplace_back(tensor->data.begin(), tensor->data.end());
-      matrix.data = weights_.copies_.back().data();
-    }
     matrix.rows = rows;
     matrix.cols = cols;
     if (!tensor->row_scale.empty()) {
@@ -127,7 +123,7 @@ LayerWeights load_layer(WeightsBuilder& from, const ModelConfig& c, int64_t inde
                  .head_dim = c.head_dim,
                  .conv_time0 = c.conv_time0,
                  .conv_time1 = c.conv_time1,
-                 .rotary_dims = own.rotary_dims,
+                 .rotary_dims = (own.rotary_dims + 1) / 2 * 2,  // an odd count rotates its last dim with the next one
                  .sliding_window = own.sliding_window};
   w.cca.depthwise = from.vector(qkv + "conv_qk_depthwise.weight", c.conv_channels() * c.conv_time0);
   w.cca.depthwise_bias = from.vector(qkv + "conv_qk_depthwise.bias", c.conv_channels());

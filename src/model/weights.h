@@ -30,10 +30,12 @@ struct LayerWeights {
   size_t rotary = 0;                        // index into Weights::rotaries
 };
 
-// One set of rotation angles that layers share.
+// One set of rotation angles that layers share: pair i turns by position · theta^(−2i/dims).
 struct Rotary {
   double theta = 0;
-  int64_t dims = 0;
+  int64_t dims = 0;  // as the config gives it; may be odd
+
+  int64_t pairs() const { return (dims + 1) / 2; }
 };
 
 struct Weights {
@@ -51,8 +53,7 @@ struct Weights {
 
  private:
   friend class WeightsBuilder;
-  std::deque<std::vector<float>> floats_;       // owned FP32 copies
-  std::deque<std::vector<std::byte>> copies_;   // matrices that lay unaligned in their file
+  std::deque<std::vector<float>> floats_;  // owned FP32 copies; a deque, so that they stay where they are
 };
 
 }  // namespace zaya::model
