@@ -87,16 +87,29 @@ BpeModel::MergeError BpeModel::add_merge(std::string_view left, std::string_view
   if (!left_id) return MergeError::unknown_left;
   const auto right_id = vocabulary_.find(right);
   if (!right_id) return MergeError::unknown_right;
-  const auto result = vocabulary_.find(left, right);
+  // Files list all merges that make a token together, and tokens by id: the result is mostly that of the merge before
+  // or the token after it, which saves the dearest look-up.
+  const auto is_result = [&](TokenId id) {
+    const std::string_view text = vocabulary_.text(id);
+    return text.size() == left.size() + right.size() && text.starts_with(left) && text.ends_with(right);
+  };
+  const TokenId previous_result = last_result_;
+  if (is_result(previous_result)) {
+    merges_.add(*left_id, *right_id, {rank, previous_result});
+    return MergeError::none;  // its neighbours are known
+  }
+  std::optional<TokenId> result = previous_result + 1;
+  if (!is_result(*result)) result = vocabulary_.find(left, right);
   if (!result) return MergeError::unknown_result;
+  last_result_ = *result;
   merges_.add(*left_id, *right_id, {rank, *result});
   const std::string_view text = vocabulary_.text(*result);
   size_t position = 0;
-  char32_t previous = next_valid_utf8(text.data(), position);
+  char32_t left_character = next_valid_utf8(text.data(), position);
   while (position < text.size()) {
     const char32_t character = next_valid_utf8(text.data(), position);
-    neighbours_.add(previous, character);
-    previous = character;
+    neighbours_.add(left_character, character);
+    left_character = character;
   }
   return MergeError::none;
 }

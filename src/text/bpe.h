@@ -124,6 +124,7 @@ class BpeModel {
   CharacterTable characters_;
   std::array<TokenId, 256> byte_ids_{};  // -1: the vocabulary has no token for that byte
   TokenId unk_id_ = -1;
+  TokenId last_result_ = -1;  // of add_merge
   bool fuse_unk_ = false;
   bool byte_fallback_ = false;
   bool ignore_merges_ = false;
