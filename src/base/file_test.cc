@@ -28,7 +28,7 @@ class FileTest : public testing::Test {
   }
 
   fs::path put(const char* name, std::string_view content) {
-    const fs::path path = directory_ / name;
+    fs::path path = directory_ / name;
     std::ofstream(path, std::ios::binary) << content;
     return path;
   }
