@@ -29,7 +29,9 @@ class BpeMerger {
 
   const MergeTable& merges_;
   std::vector<Symbol> list_;
-  std::vector<uint64_t> queue_;  // rank << 32 | position, a heap with the least on top
+  // Entries are rank << 32 | position.
+  std::vector<uint64_t> first_pairs_;  // sorted
+  std::vector<uint64_t> new_pairs_;    // a heap with the least on top
 };
 
 }  // namespace zaya::text
