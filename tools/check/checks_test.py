@@ -59,8 +59,10 @@ class IncludeDirections(CheckTest):
                 self.assertIn(include, output)
                 (self.root / name).unlink()
 
-    def test_the_public_header_stands_alone(self):
+    def test_the_public_header_knows_only_base(self):
         self.write("include/zaya/zaya.h", '#include "base/status.h"\n')
+        self.assertEqual(self.check()[0], 0)
+        self.write("include/zaya/zaya.h", '#include "engine/engine.h"\n')
         code, output = self.check()
         self.assertEqual(code, 1, output)
         self.assertIn("include/zaya/zaya.h:1:", output)
