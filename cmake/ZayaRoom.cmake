@@ -9,7 +9,9 @@ if(NOT CMAKE_BUILD_TYPE)
 endif()
 
 add_library(zaya_settings INTERFACE)
-target_compile_options(zaya_settings INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Werror)
+# Designated initializers leave the other members at their defaults on purpose.
+target_compile_options(zaya_settings INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion
+                                               -Wno-missing-field-initializers -Werror)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # GCC 12 reports these inside its own standard library at -O2 and above.
   target_compile_options(zaya_settings INTERFACE -Wno-restrict -Wno-maybe-uninitialized -Wno-stringop-overflow
@@ -28,13 +30,13 @@ endif()
 # zaya_room(<name> DEPENDS <rooms…> LIBS <external libraries…>)
 #
 # A room is the folder that calls this: its *.cc make the library zaya_<name>, its *_test.cc make the test program
-# <name>_test, and each of its *_fuzz.cc makes one fuzz target (with ZAYA_FUZZ).
+# <name>_test, and each of its *_fuzz.cc makes one fuzz target (with ZAYA_FUZZ). Not in it: main.cc and *_isa.cc, which the room builds by itself.
 function(zaya_room name)
   cmake_parse_arguments(ROOM "" "" "DEPENDS;LIBS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS "*.cc" "*/*.cc")
   set(tests ${sources})
   set(fuzzers ${sources})
-  list(FILTER sources EXCLUDE REGEX "_(test|fuzz|isa)\\.cc$")
+  list(FILTER sources EXCLUDE REGEX "(_(test|fuzz|isa)|/main)\\.cc$")
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
   list(FILTER fuzzers INCLUDE REGEX "_fuzz\\.cc$")
 

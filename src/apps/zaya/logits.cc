@@ -1,0 +1,89 @@
+// zaya logits: FP32 logits of every position, for comparing implementations.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <memory>
+#include <vector>
+
+#include "apps/zaya/common.h"
+#include "apps/zaya/progress.h"
+#include "apps/zaya/verbs.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/safetensors_writer.h"
+#include "model/model.h"
+
+namespace zaya::app {
+namespace {
+
+struct Options {
+  ModelOptions model;
+  std::string tokens, out;
+  int64_t chunk = 64;
+};
+
+// "2,5,9", or the content of a file when given as "@FILE"; white space is allowed between the numbers.
+Result<std::vector<int32_t>> parse_tokens(std::string text) {
+  if (text.starts_with('@')) {
+    ZAYA_ASSIGN(text, read_file(text.substr(1), size_t{64} << 20));
+  }
+  std::vector<int32_t> tokens;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  const auto skip = [&](std::string_view what) {
+    while (at != end && what.find(*at) != std::string_view::npos) ++at;
+  };
+  for (skip(" \t\r\n"); at != end; skip(", \t\r\n")) {
+    int32_t token = 0;
+    const auto [rest, error] = std::from_chars(at, end, token);
+    if (error != std::errc()) {
+      return Status(Code::invalid_argument, fmt::format("\"{}\" is no token id", std::string(at, std::min(end, at + 12))),
+                    "give ids like 2,5,9 or @FILE");
+    }
+    tokens.push_back(token);
+    at = rest;
+  }
+  if (tokens.empty()) return Status(Code::invalid_argument, "there are no tokens", "give ids like 2,5,9 or @FILE");
+  return tokens;
+}
+
+Status run(const Options& options) {
+  ZAYA_ASSIGN(const std::vector<int32_t> tokens, parse_tokens(options.tokens));
+  ZAYA_ASSIGN(const std::filesystem::path directory, model_directory(options.model.model));
+  ZAYA_ASSIGN(checkpoint::Checkpoint checkpoint, checkpoint::Checkpoint::open(directory));
+  ZAYA_ASSIGN(auto backend, ops::make_backend(options.model.load.backend, {.threads = options.model.load.threads}));
+  ZAYA_ASSIGN(const auto model, model::Model::load(std::move(checkpoint), std::move(backend)));
+
+  const int64_t count = static_cast<int64_t>(tokens.size()), vocabulary = model->config().vocab_size;
+  ZAYA_ASSIGN(auto writer, checkpoint::SafetensorsWriter::create(
+                               options.out, {{"logits", checkpoint::DType::f32, {count, vocabulary}}}));
+  model::SequenceState sequence = model->new_sequence();
+  std::vector<float> logits;
+  Progress progress("logits", count);
+  for (int64_t done = 0; done < count;) {
+    const int64_t step = std::min(options.chunk, count - done);
+    const model::TokenRun part{&sequence, std::span(tokens).subspan(static_cast<size_t>(done), static_cast<size_t>(step)),
+                               model::Logits::all};
+    ZAYA_RETURN_IF_ERROR(model->forward({&part, 1}, logits));
+    ZAYA_RETURN_IF_ERROR(writer.append(std::as_bytes(std::span(logits))));
+    done += step;
+    progress.update(done);
+  }
+  return writer.finish();
+}
+
+}  // namespace
+
+Action add_logits(CLI::App& verb) {
+  auto options = std::make_shared<Options>();
+  options->model.add_to(verb);
+  verb.add_option("--tokens", options->tokens, "Token ids: 2,5,9 or @FILE")->required();
+  verb.add_option("--out", options->out, "The safetensors file to write: `logits` [n, vocabulary], FP32")->required();
+  verb.add_option("--chunk", options->chunk, "Tokens per step; does not change the result")->check(CLI::Range(1, 65536));
+  return [options] {
+    const Status status = run(*options);
+    return status.ok() ? kFine : fail(status);
+  };
+}
+
+}  // namespace zaya::app

@@ -1,0 +1,51 @@
+// zaya: dispatches to one file per verb.
+#include <string>
+#include <vector>
+
+#include "apps/zaya/verbs.h"
+
+int main(int argc, char** argv) {
+  using zaya::app::Action;
+  struct Verb {
+    const char* name;
+    const char* description;
+    const char* example;
+    Action (*add)(CLI::App&);
+  };
+  const Verb verbs[] = {
+      {"run", "Answer one question", "zaya run -p \"What is 47 * 86?\"", zaya::app::add_run},
+      {"chat", "Hold a conversation in the terminal", "zaya chat path/to/ZAYA1-8B", zaya::app::add_chat},
+      {"inspect", "Say what a checkpoint's files hold, and what is wrong with them", "zaya inspect path/to/ZAYA1-8B",
+       zaya::app::add_inspect},
+      {"logits", "Write the logits of every position to a file",
+       "zaya logits path/to/model --tokens 2,5,9 --out logits.safetensors", zaya::app::add_logits},
+      {"tokenize", "Turn text into token ids, or ids into text", "zaya tokenize -p \"Hello, world\"",
+       zaya::app::add_tokenize},
+      {"template", "Render a conversation through a chat template", "zaya template --messages conversation.json",
+       zaya::app::add_template},
+      {"synth", "Write a random checkpoint of a given shape", "zaya synth /tmp/zaya-8b --shape 8b", zaya::app::add_synth},
+  };
+
+  CLI::App app("Run ZAYA1 reasoning models. MODEL is a directory in Hugging Face form; left out, it is the small model "
+               "that comes with the program.");
+  app.name("zaya");
+  app.set_version_flag("--version", std::string("zaya ") + ZAYA_VERSION);
+  app.require_subcommand(1);
+  app.failure_message([](const CLI::App*, const CLI::Error& error) {
+    return std::string("zaya: ") + error.what() + " (see zaya --help, or --help behind a verb)\n";
+  });
+
+  int exit_code = 0;
+  for (const Verb& verb : verbs) {
+    CLI::App* sub = app.add_subcommand(verb.name, verb.description);
+    sub->footer(std::string("Example: ") + verb.example);
+    sub->failure_message(app.get_failure_message());
+    sub->callback([action = verb.add(*sub), &exit_code] { exit_code = action(); });
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;  // --help and --version are fine; everything else is misuse
+  }
+  return exit_code;
+}

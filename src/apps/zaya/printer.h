@@ -1,0 +1,65 @@
+// Shows an answer while it comes: reasoning dimmed on a terminal, left out of a pipe.
+#pragma once
+
+#include <cstdio>
+#include <string>
+
+#include "engine/generation.h"
+
+namespace zaya::app {
+
+class Printer {
+ public:
+  // `reasoning`: whether reasoning is shown at all; `colour`: whether it is dimmed.
+  Printer(std::FILE* out, bool reasoning, bool colour) : out_(out), reasoning_(reasoning), colour_(colour) {}
+
+  void show(const engine::Event& event) {
+    for (const auto& piece : event.pieces) {
+      if (piece.reasoning) {
+        if (!reasoning_) continue;
+        dim(true);
+        write(piece.text);
+        continue;
+      }
+      std::string text = piece.text;
+      if (at_answer_start_) {
+        // The blank lines between the close tag and the answer are the template's, not the answer's.
+        const size_t start = text.find_first_not_of("\r\n");
+        if (start == std::string::npos) continue;
+        text.erase(0, start);
+        at_answer_start_ = false;
+        if (dimmed_) write(at_line_start_ ? "\n" : "\n\n");
+      }
+      dim(false);
+      write(text);
+    }
+    std::fflush(out_);
+  }
+
+  // Ends the last line.
+  void finish() {
+    dim(false);
+    if (!at_line_start_) write("\n");
+    std::fflush(out_);
+  }
+
+ private:
+  void dim(bool on) {
+    if (on == dimmed_) return;
+    dimmed_ = on;
+    if (colour_) std::fputs(on ? "\x1b[2m" : "\x1b[0m", out_);
+  }
+
+  void write(const std::string& text) {
+    std::fwrite(text.data(), 1, text.size(), out_);
+    if (!text.empty()) at_line_start_ = text.back() == '\n';
+  }
+
+  std::FILE* out_;
+  bool reasoning_, colour_;
+  bool dimmed_ = false;
+  bool at_answer_start_ = true;
+  bool at_line_start_ = true;
+};
+
+}  // namespace zaya::app
