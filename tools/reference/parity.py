@@ -1,6 +1,6 @@
 """Compares the program with transformers on fresh random models: FP32 to a tolerance, BF16 by KL and top-1 agreement.
 
-    python parity.py --zaya build/zaya [--quick] [--seed N] [--case NAME ...] [--keep DIRECTORY]
+    python parity.py --zaya build/zaya [--quick] [--seed N] [--case NAME ...] [--keep DIRECTORY] [--nano DIRECTORY]
 
 FP32: every shape of random_models.py gets new weights and new prompts (1 to 600 tokens); the program reads the
 checkpoint in both layouts and computes with each backend. The greatest difference between logits, over the standard
@@ -10,6 +10,10 @@ itself strays from exact arithmetic, say nothing about the program and are passe
 BF16: the same shapes stored in BF16, against transformers computing in FP32 from the same stored weights and against
 transformers computing in BF16. A top-1 router turns rounding into jumps, so no tolerance is meaningful here; the
 program must only not be further from the FP32 result than transformers' own BF16 is, give or take.
+
+The embedded model: for the prompts of src/engine/testdata/nano_greedy.json the program is given the prompt together
+with transformers' greedy continuation; at every position its likeliest token must be the next one. By induction that is
+equality of the greedy texts, found out in one pass a prompt. On some of them logits are compared as above.
 
 Exit code 0: all fine. 1: a difference, or the program failed.
 """
@@ -155,12 +159,7 @@ def compare_fp32(program: Program, cases: list[Case], seed: int, lengths: tuple[
             try:
                 for tokens, expected in zip(subject.prompts, subject.logits):
                     ours = program.logits(model, tokens, backend, case.vocab)
-                    # A lone token has few logits; the longest prompt's spread is the yardstick for all.
-                    scale = max(expected.std().item(), subject.logits[-1].std().item())
-                    error = (ours - expected).abs().max().item() / scale
-                    if not torch.isfinite(ours).all():
-                        error = float("inf")
-                    difference = max(difference, error)
+                    difference = max(difference, zaya_reference.relative_difference(ours, expected))
             except Failed as problem:
                 failures.append(str(problem))
                 print(f"{'failed':>20}", end="", flush=True)
@@ -215,16 +214,55 @@ def compare_bf16(program: Program, cases: list[Case], seed: int, length: int, ro
     return failures
 
 
+def compare_nano(program: Program, directory: Path, goldens: Path, live: int) -> list[str]:
+    for needed in (directory / "config.json", goldens):
+        if not needed.exists():
+            print(f"{needed} is not there: the embedded model is not compared\n", flush=True)
+            return []
+    entries = json.loads(goldens.read_text())
+    vocab = json.loads((directory / "config.json").read_text())["vocab_size"]
+    reference = zaya_reference.load_model(directory)
+    print(f"{directory}: greedy text of {len(entries)} prompts, logits of {live}, each with both backends", flush=True)
+    failures: list[str] = []
+    worst = 0.0
+    for backend in BACKENDS:
+        equal = 0
+        for number, entry in enumerate(entries):
+            prompt, greedy = entry["prompt_ids"], entry["greedy_ids"]
+            tokens = prompt + greedy
+            try:
+                logits = program.logits(directory, tokens, backend, vocab)
+            except Failed as problem:
+                return [*failures, str(problem)]
+            chosen = logits[len(prompt) - 1:-1].argmax(-1).tolist()
+            wrong = next((i for i, (ours, theirs) in enumerate(zip(chosen, greedy)) if ours != theirs), None)
+            equal += wrong is None
+            if wrong is not None:
+                failures.append(f"{directory}, prompt {number}, {backend} backend: token {wrong} is {chosen[wrong]}, "
+                                f"transformers' is {greedy[wrong]} (its smallest gap there: {entry.get('min_gap')})")
+            if number < live:
+                difference = zaya_reference.relative_difference(logits, zaya_reference.run(reference, tokens))
+                worst = max(worst, difference)
+                if difference > TOLERANCE:
+                    failures.append(f"{directory}, prompt {number}, {backend} backend: {difference:.2e}")
+        print(f"{backend:22}{equal} of {len(entries)} equal, greatest logit difference {worst:.1e}", flush=True)
+    print(flush=True)
+    return failures
+
+
 def load_bf16(directory: Path) -> ZayaForCausalLM:
     return zaya_reference.load_model(directory, torch.bfloat16)
 
 
 def main() -> int:
+    root = Path(__file__).resolve().parents[2]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--zaya", type=Path, required=True, help="the program, usually build/zaya")
     parser.add_argument("--quick", action="store_true", help="ten shapes and three prompts instead of all and six")
     parser.add_argument("--seed", type=int, default=1, help="of weights and prompts (default 1)")
     parser.add_argument("--case", action="append", help="only this shape (repeatable)")
+    parser.add_argument("--nano", type=Path, default=root / "models/nano",
+                        help="the embedded model (default: models/nano)")
     parser.add_argument("--keep", type=Path, help="leave the models in this directory")
     # `./dev parity` hands its arguments to several tools; those of the others are not ours to judge.
     arguments, others = parser.parse_known_args()
@@ -243,11 +281,14 @@ def main() -> int:
 
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="zaya-parity-") as scratch:
-        root = arguments.keep or Path(scratch)
+        models = arguments.keep or Path(scratch)
         program = Program(arguments.zaya.resolve(), Path(scratch))
         try:
-            failures = compare_fp32(program, cases, arguments.seed, lengths, root)
-            failures += compare_bf16(program, bf16_cases, arguments.seed, lengths[-1], root)
+            failures = compare_fp32(program, cases, arguments.seed, lengths, models)
+            failures += compare_bf16(program, bf16_cases, arguments.seed, lengths[-1], models)
+            if not arguments.case:
+                goldens = root / "src/engine/testdata/nano_greedy.json"
+                failures += compare_nano(program, arguments.nano, goldens, 3 if arguments.quick else 20)
         except Failed as problem:
             failures = [str(problem)]
     for failure in failures:
