@@ -243,7 +243,8 @@ Result<Safetensors> parse_safetensors(std::span<const std::byte> file, const std
                                                header_size, file.size() - 8),
                   "the file is truncated: download it again");
   }
-  const std::string_view header(reinterpret_cast<const char*>(file.data()) + 8, static_cast<size_t>(header_size));
+  std::string_view header(reinterpret_cast<const char*>(file.data()) + 8, static_cast<size_t>(header_size));
+  header = header.substr(0, header.find_last_not_of(' ') + 1);  // writers pad with spaces
   if (header.empty() || header.front() != '{') {
     return Status(Code::malformed, fmt::format("{}: the header does not begin with {{", label));
   }
@@ -253,7 +254,7 @@ Result<Safetensors> parse_safetensors(std::span<const std::byte> file, const std
   }
 
   Safetensors result;
-  result.data_offset = 8 + header.size();
+  result.data_offset = 8 + static_cast<size_t>(header_size);
   result.metadata = std::move(reader.metadata());
   const std::span<const std::byte> buffer = file.subspan(result.data_offset);
   result.tensors.reserve(reader.entries().size());

@@ -112,7 +112,11 @@ Status SafetensorsWriter::finish() {
     ::unlink(temporary().c_str());
     return failure;
   }
-  if (::rename(temporary().c_str(), path_.c_str()) != 0) return write_failure(path_);
+  if (::rename(temporary().c_str(), path_.c_str()) != 0) {
+    const Status failure = write_failure(path_);
+    ::unlink(temporary().c_str());
+    return failure;
+  }
   return Status();
 }
 
