@@ -106,7 +106,14 @@ void Generation::end(Finish finish, Status failure) {
 
 void Generation::append(Event& event, const std::vector<text::ReasoningParser::Piece>& pieces) {
   for (const auto& piece : pieces) {
-    std::string settled = piece.reasoning ? piece.text : stops_.push(piece.text);
+    const bool reasoned = request_.thinking.starts_inside || !outcome_.reasoning.empty();
+    std::string_view text = piece.text;
+    if (!piece.reasoning && reasoned && !answering_) {
+      text.remove_prefix(std::min(text.find_first_not_of("\r\n"), text.size()));
+      if (text.empty()) continue;
+    }
+    if (!piece.reasoning) answering_ = true;
+    std::string settled = piece.reasoning ? std::string(text) : stops_.push(text);
     if (settled.empty()) continue;
     (piece.reasoning ? outcome_.reasoning : outcome_.answer) += settled;
     event.pieces.push_back({piece.reasoning, std::move(settled)});

@@ -55,7 +55,7 @@ struct Outcome {
   std::string stop_string;              // the one that ended it, if one did
   std::vector<text::TokenId> tokens;    // all new tokens, the stop token included
   std::string reasoning;
-  std::string answer;
+  std::string answer;                   // behind reasoning: without the line breaks that part the two
   int64_t prompt_tokens = 0;
   int64_t reasoning_tokens = 0;
   bool budget_spent = false;            // the close of the reasoning was forced
@@ -96,6 +96,7 @@ class Generation {
   StopMatcher stops_;
   const text::Tokenizer tokenizer_;
   std::deque<text::TokenId> forced_;   // tokens of a forced close still to come
+  bool answering_ = false;             // the answer's first character is out
   Outcome outcome_;
 };
 

@@ -45,11 +45,11 @@ TEST(Generation, StopsAtAStopTokenAndSplitsReasoning) {
   Request request;
   request.stop_tokens = {kEnd};
   request.thinking.starts_inside = true;
-  const Play result = play(request, script("hmm</think>yes<end>"));
+  const Play result = play(request, script("hmm</think>\n\nyes\n<end>"));
   EXPECT_EQ(result.outcome.finish, Finish::stop);
   EXPECT_EQ(result.outcome.reasoning, "hmm");
-  EXPECT_EQ(result.outcome.answer, "yes");
-  EXPECT_EQ(result.outcome.tokens.size(), 8u);
+  EXPECT_EQ(result.outcome.answer, "yes\n");
+  EXPECT_EQ(result.outcome.tokens.size(), 11u);
   EXPECT_EQ(result.outcome.reasoning_tokens, 4);  // the close tag is the last token of the reasoning
 }
 
@@ -97,7 +97,7 @@ TEST(Generation, ForcesTheCloseOfTheReasoningAtTheBudget) {
   request.thinking.budget = 4;
   const Play result = play(request, script("abcdANSWER<end>"));
   EXPECT_EQ(result.outcome.reasoning, "abcd\n");
-  EXPECT_EQ(result.outcome.answer, "\n\nANSWER");
+  EXPECT_EQ(result.outcome.answer, "ANSWER");
   EXPECT_TRUE(result.outcome.budget_spent);
   // a b c d, then newline, close tag, two newlines forced, then the model again.
   const std::vector<bool> expected = {false, false, false, false, true, true, true, true,
@@ -112,7 +112,7 @@ TEST(Generation, ABudgetOfZeroAnswersAtOnce) {
   request.thinking.budget = 0;
   const Play result = play(request, script("X<end>"));
   EXPECT_EQ(result.outcome.reasoning, "");
-  EXPECT_EQ(result.outcome.answer, "\n\nX");
+  EXPECT_EQ(result.outcome.answer, "X");
   EXPECT_EQ(result.outcome.reasoning_tokens, 1);  // the close tag itself
 }
 

@@ -28,7 +28,7 @@ inline text::Tokenizer test_tokenizer() {
              R"(","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true})";
   }
   const std::string json = R"({"version":"1.0","added_tokens":[)" + added +
-                           R"(],"normalizer":null,"pre_tokenizer":null,"post_processor":null,"decoder":null,)" +
+                           R"(],"normalizer":null,"pre_tokenizer":null,"post_processor":null,"decoder":{"type":"Fuse"},)" +
                            R"("model":{"type":"BPE","vocab":{)" + vocabulary + R"(},"merges":[]}})";
   Result<text::Tokenizer> tokenizer = text::Tokenizer::parse(json);
   EXPECT_TRUE(tokenizer.ok()) << tokenizer.status().to_string();

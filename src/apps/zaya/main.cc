@@ -31,15 +31,16 @@ int main(int argc, char** argv) {
   app.name("zaya");
   app.set_version_flag("--version", std::string("zaya ") + ZAYA_VERSION);
   app.require_subcommand(1);
-  app.failure_message([](const CLI::App*, const CLI::Error& error) {
+  const auto say_what_to_do = [](const CLI::App*, const CLI::Error& error) {
     return std::string("zaya: ") + error.what() + " (see zaya --help, or --help behind a verb)\n";
-  });
+  };
+  app.failure_message(say_what_to_do);
 
   int exit_code = 0;
   for (const Verb& verb : verbs) {
     CLI::App* sub = app.add_subcommand(verb.name, verb.description);
     sub->footer(std::string("Example: ") + verb.example);
-    sub->failure_message(app.get_failure_message());
+    sub->failure_message(say_what_to_do);
     sub->callback([action = verb.add(*sub), &exit_code] { exit_code = action(); });
   }
   try {

@@ -21,17 +21,9 @@ class Printer {
         write(piece.text);
         continue;
       }
-      std::string text = piece.text;
-      if (at_answer_start_) {
-        // The blank lines between the close tag and the answer are the template's, not the answer's.
-        const size_t start = text.find_first_not_of("\r\n");
-        if (start == std::string::npos) continue;
-        text.erase(0, start);
-        at_answer_start_ = false;
-        if (dimmed_) write(at_line_start_ ? "\n" : "\n\n");
-      }
+      if (dimmed_) write(at_line_start_ ? "\n" : "\n\n");
       dim(false);
-      write(text);
+      write(piece.text);
     }
     std::fflush(out_);
   }
@@ -58,7 +50,6 @@ class Printer {
   std::FILE* out_;
   bool reasoning_, colour_;
   bool dimmed_ = false;
-  bool at_answer_start_ = true;
   bool at_line_start_ = true;
 };
 

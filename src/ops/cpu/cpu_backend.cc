@@ -8,8 +8,9 @@
 namespace zaya::ops {
 namespace {
 
-// Below this many multiply-adds a call runs on one thread: waking the team costs about as much (2 µs).
-constexpr int64_t kWorthSharing = 1 << 15;
+// Below this many multiply-adds (some 10 µs) a call runs on one thread: waking the team costs about as much, and far
+// more on a machine that is busy otherwise.
+constexpr int64_t kWorthSharing = 1 << 17;
 
 float* sized(std::vector<float>& buffer, int64_t floats) {
   if (buffer.size() < static_cast<size_t>(floats)) buffer.resize(static_cast<size_t>(floats));
