@@ -157,8 +157,9 @@ def write(case: Case, out: Path) -> int:
     result = compute(case, directory)
     wrong = conditions(case, result)
     assert not wrong, f"{case.name}: {'; '.join(wrong)} (try --search)"
-    metadata = {"case": case.name, "about": case.about, "seed": str(case.seed),
-                "torch": torch.__version__.split("+")[0], "transformers": transformers.__version__}
+    # One entry: safetensors writes several in no particular order, and the file should come out the same each time.
+    metadata = {"golden": f"{case.name}: {case.about}; seed {case.seed}, torch {torch.__version__.split('+')[0]}, "
+                          f"transformers {transformers.__version__}"}
     save_file(result.tensors, directory / "golden.safetensors", metadata)
     (directory / "golden.safetensors").chmod(0o644)
     size = sum(file.stat().st_size for file in directory.iterdir())
