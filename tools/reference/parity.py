@@ -264,10 +264,7 @@ def main() -> int:
     parser.add_argument("--nano", type=Path, default=root / "models/nano",
                         help="the embedded model (default: models/nano)")
     parser.add_argument("--keep", type=Path, help="leave the models in this directory")
-    # `./dev parity` hands its arguments to several tools; those of the others are not ours to judge.
-    arguments, others = parser.parse_known_args()
-    if others:
-        print(f"parity.py: not for me: {' '.join(others)}", file=sys.stderr)
+    arguments = parser.parse_args()
     if not arguments.zaya.exists():
         parser.error(f"{arguments.zaya} does not exist; ./dev build makes it")
 
