@@ -275,20 +275,15 @@ Result<DecoderChain> read_decoder(const JsonValue& value) {
 }
 
 Result<PostProcessing> read_post_processor(const JsonValue& value) {
-  PostProcessing post;
+  std::optional<PostProcessing> post;
   const auto read = [&](const JsonValue& component, const std::string& type) -> Status {
     if (type != "TemplateProcessing") return component.unsupported(type);
-    // A later template goes round what the earlier ones made.
-    ZAYA_ASSIGN(PostProcessing outer, read_template(component));
-    post.prefix.insert(post.prefix.begin(), outer.prefix.begin(), outer.prefix.end());
-    post.suffix.insert(post.suffix.end(), outer.suffix.begin(), outer.suffix.end());
-    if (post.prefix.size() + post.suffix.size() > kMaxSteps) {
-      return component.error("brings the special tokens to more than " + std::to_string(kMaxSteps));
-    }
+    if (post) return component.unsupported("a second TemplateProcessing");
+    ZAYA_ASSIGN(post, read_template(component));
     return Status();
   };
   ZAYA_RETURN_IF_ERROR(for_each_component(value, "processors", read));
-  return post;
+  return post.value_or(PostProcessing());
 }
 
 }  // namespace zaya::text
