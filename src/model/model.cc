@@ -71,7 +71,7 @@ void Model::rotations(std::span<const TokenRun> runs) {
   for (size_t r = 0; r < weights_.rotaries.size(); ++r) {
     const Rotary& rotary = weights_.rotaries[r];
     std::vector<float> frequency;
-    for (int64_t i = 0; i < rotary.pairs(); ++i) {
+    for (int64_t i = 0; i < rotary.dims / 2; ++i) {
       const float exponent = static_cast<float>(2 * i) / static_cast<float>(rotary.dims);
       frequency.push_back(1.0f / std::pow(static_cast<float>(rotary.theta), exponent));
     }

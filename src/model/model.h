@@ -66,7 +66,7 @@ class Model {
     std::vector<float> router_state;                     // [n, router_width]
     std::vector<int32_t> choice;                         // [n, experts_per_token]
     std::vector<float> choice_weight;
-    std::vector<std::vector<float>> cos, sin;            // per rotary: [n, pairs]
+    std::vector<std::vector<float>> cos, sin;            // per rotary: [n, dims / 2]
     std::vector<float> wanted;                           // [rows, hidden]
     void resize(const checkpoint::ModelConfig& config, int64_t n);
   };

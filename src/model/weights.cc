@@ -123,7 +123,7 @@ LayerWeights load_layer(WeightsBuilder& from, const ModelConfig& c, int64_t inde
                  .head_dim = c.head_dim,
                  .conv_time0 = c.conv_time0,
                  .conv_time1 = c.conv_time1,
-                 .rotary_dims = (own.rotary_dims + 1) / 2 * 2,  // an odd count rotates its last dim with the next one
+                 .rotary_dims = own.rotary_dims,
                  .sliding_window = own.sliding_window};
   w.cca.depthwise = from.vector(qkv + "conv_qk_depthwise.weight", c.conv_channels() * c.conv_time0);
   w.cca.depthwise_bias = from.vector(qkv + "conv_qk_depthwise.bias", c.conv_channels());

@@ -33,9 +33,7 @@ struct LayerWeights {
 // One set of rotation angles that layers share: pair i turns by position · theta^(−2i/dims).
 struct Rotary {
   double theta = 0;
-  int64_t dims = 0;  // as the config gives it; may be odd
-
-  int64_t pairs() const { return (dims + 1) / 2; }
+  int64_t dims = 0;  // even
 };
 
 struct Weights {
