@@ -13,7 +13,7 @@ namespace fs = std::filesystem;
 constexpr size_t kMaxTemplateFile = size_t{2} << 20;
 constexpr size_t kMaxConfigFile = size_t{64} << 20;
 
-constexpr std::array kSpecialTokens = {"bos_token", "eos_token",  "unk_token", "sep_token",
+constexpr std::array kSpecialTokens = {"bos_token", "eos_token", "unk_token", "sep_token",
                                        "pad_token", "cls_token", "mask_token"};
 
 // Names of a message's reasoning, the first one that is not null wins.
@@ -95,7 +95,8 @@ Result<Sources> sources_in(const Json& config, const fs::path& path) {
   for (const Json& named : *entry) {
     if (!named.is_object() || !named.contains("name") || !named.contains("template") || !named["name"].is_string() ||
         !named["template"].is_string()) {
-      return Status(Code::malformed, path.string() + ": an item of \"chat_template\" is not {\"name\": …, \"template\": …}");
+      return Status(Code::malformed,
+                    path.string() + ": an item of \"chat_template\" is not {\"name\": …, \"template\": …}");
     }
     const auto& name = named["name"].get_ref<const std::string&>();
     if (name == "default") {
@@ -137,8 +138,9 @@ Result<ChatTemplate> ChatTemplate::load(const fs::path& model_directory) {
   }
   if (!sources.has_main) {
     return Status(Code::not_found,
-                  model_directory.string() + " holds no chat template: neither chat_template.jinja nor \"chat_template\" in "
-                                             "tokenizer_config.json",
+                  model_directory.string() +
+                      " holds no chat template: neither chat_template.jinja nor \"chat_template\" in "
+                      "tokenizer_config.json",
                   "base models have none; give a template's file, or prompt with plain text");
   }
   ZAYA_ASSIGN(ChatTemplate result, parse(std::move(sources.main), name));
@@ -157,7 +159,8 @@ Result<std::string> ChatTemplate::render(const Json& variables, const jinja::Ren
     return Status(Code::invalid_argument, "the variables of a chat template must be a JSON object",
                   "put the list of messages under \"messages\"");
   }
-  Json all = {{"messages", Json::array()}, {"tools", nullptr}, {"documents", nullptr}, {"add_generation_prompt", false}};
+  Json all = {
+      {"messages", Json::array()}, {"tools", nullptr}, {"documents", nullptr}, {"add_generation_prompt", false}};
   for (const auto& [name, value] : special_tokens_.items()) all[name] = value;
   for (const auto& [name, value] : variables.items()) {
     if (name == "messages") {

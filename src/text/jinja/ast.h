@@ -24,8 +24,24 @@ struct Slot {
 
 struct Expression {
   enum class Kind : uint8_t {
-    constant, name, namespace_target, tuple, list, dict, unary, binary, logic, concat, compare, attribute, item, slice,
-    call, filter, test, conditional,
+    constant,
+    name,
+    namespace_target,
+    tuple,
+    list,
+    dict,
+    unary,
+    binary,
+    logic,
+    concat,
+    compare,
+    attribute,
+    item,
+    slice,
+    call,
+    filter,
+    test,
+    conditional,
   };
   Expression(Kind expression_kind, int source_line) : kind(expression_kind), line(source_line) {}
   virtual ~Expression() = default;
@@ -183,7 +199,18 @@ struct Function {
 
 struct Statement {
   enum class Kind : uint8_t {
-    text, print, if_chain, for_loop, set, set_block, macro, call_block, generation, filter_block, with, break_loop,
+    text,
+    print,
+    if_chain,
+    for_loop,
+    set,
+    set_block,
+    macro,
+    call_block,
+    generation,
+    filter_block,
+    with,
+    break_loop,
     continue_loop,
   };
   Statement(Kind statement_kind, int source_line) : kind(statement_kind), line(source_line) {}

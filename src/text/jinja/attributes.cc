@@ -17,7 +17,8 @@ Value unsafe(const Value& object, std::string_view name) {
 }
 
 Value absent(const Value& object, std::string_view name) {
-  return Value::undefined("'" + std::string(type_name(object)) + " object' has no attribute '" + std::string(name) + "'");
+  return Value::undefined("'" + std::string(type_name(object)) + " object' has no attribute '" + std::string(name) +
+                          "'");
 }
 
 Value call_unsupported(Interpreter&, const Value& self, Arguments&) {
@@ -25,7 +26,7 @@ Value call_unsupported(Interpreter&, const Value& self, Arguments&) {
 }
 
 Value loop_cycle(Interpreter&, const Value& self, Arguments& arguments) {
-  bind_positional("cycle", arguments, 0, arguments.positional.size());
+  if (!arguments.keywords.empty()) fail("cycle() takes no keyword arguments");
   return self.as<LoopObject>()->cycle(arguments.positional);
 }
 Value loop_changed(Interpreter&, const Value& self, Arguments& arguments) {
@@ -106,6 +107,10 @@ std::optional<Value> find_attribute(const Value& object, std::string_view name) 
     if (name == "items") return Value::tuple(cycler->items);
     if (name == "pos") return Value::integer(static_cast<int64_t>(cycler->position));
   }
+  if (const auto* function = object.as<FunctionObject>()) {
+    if (function->name != std::string_view("dict") || name != "fromkeys") return std::nullopt;
+    return bound(object, "fromkeys", find_container_method(Value::dict(make_ref<DictObject>()), "fromkeys")->method);
+  }
   if (const auto* macro = object.as<MacroObject>()) return macro_attribute(macro->callable(), name);
   if (!method) method = find_container_method(object, name);
   if (!method) return std::nullopt;
@@ -164,7 +169,8 @@ Value get_item(const Value& object, const Value& index) {
   if (auto value = find_item(object, index)) return *std::move(value);
   if (index.is_string()) {
     if (auto value = find_attribute(object, index.text())) {
-      if (!index.text().empty() && index.text()[0] == '_' && !value->is_undefined()) return unsafe(object, index.text());
+      if (!index.text().empty() && index.text()[0] == '_' && !value->is_undefined())
+        return unsafe(object, index.text());
       return *std::move(value);
     }
     return absent(object, index.text());

@@ -90,9 +90,9 @@ Value conjugate(Interpreter&, const Value& self, Arguments& arguments) {
 }
 
 constexpr MethodEntry kListMethods[] = {
-    {"append", nullptr, true}, {"clear", nullptr, true},  {"copy", copy},
-    {"count", count},          {"extend", nullptr, true}, {"index", index},
-    {"insert", nullptr, true}, {"pop", nullptr, true},    {"remove", nullptr, true},
+    {"append", nullptr, true},  {"clear", nullptr, true},  {"copy", copy},
+    {"count", count},           {"extend", nullptr, true}, {"index", index},
+    {"insert", nullptr, true},  {"pop", nullptr, true},    {"remove", nullptr, true},
     {"reverse", nullptr, true}, {"sort", nullptr, true},
 };
 constexpr MethodEntry kTupleMethods[] = {{"count", count}, {"index", index}};
@@ -109,10 +109,10 @@ constexpr MethodEntry kDictMethods[] = {
     {"update", nullptr, true},
     {"values", dict_view<ViewObject::Part::values>},
 };
-constexpr MethodEntry kIntegerMethods[] = {{"as_integer_ratio"}, {"bit_count"}, {"bit_length", bit_length},
+constexpr MethodEntry kIntegerMethods[] = {{"as_integer_ratio"},     {"bit_count"},  {"bit_length", bit_length},
                                            {"conjugate", conjugate}, {"from_bytes"}, {"to_bytes"}};
-constexpr MethodEntry kFloatMethods[] = {{"as_integer_ratio"}, {"conjugate", conjugate}, {"fromhex"}, {"hex"},
-                                         {"is_integer", is_integer}};
+constexpr MethodEntry kFloatMethods[] = {
+    {"as_integer_ratio"}, {"conjugate", conjugate}, {"fromhex"}, {"hex"}, {"is_integer", is_integer}};
 constexpr MethodEntry kViewMethods[] = {{"isdisjoint"}, {"mapping"}};
 constexpr MethodEntry kGeneratorMethods[] = {{"close"}, {"send"}, {"throw"}};
 

@@ -12,8 +12,8 @@ namespace zaya::text::jinja {
 struct Error {
   Code code;
   std::string message;
-  int line = 0;      // 0: the line being run
-  std::string hint{};  // may be empty
+  int line = 0;                     // 0: the line being run
+  std::string hint{};               // may be empty
   bool raised_by_template = false;  // raise_exception: the message is the template's own
 };
 

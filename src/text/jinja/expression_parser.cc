@@ -62,14 +62,16 @@ Token ExpressionParser::expect_symbol(std::string_view symbol) {
 
 Token ExpressionParser::expect_name(std::string_view name) {
   if (current().kind != TokenKind::name || (!name.empty() && current().text != name)) {
-    fail_syntax("expected " + (name.empty() ? "a name" : "'" + std::string(name) + "'") + ", got " + describe(current()),
-                current().line);
+    fail_syntax(
+        "expected " + (name.empty() ? "a name" : "'" + std::string(name) + "'") + ", got " + describe(current()),
+        current().line);
   }
   return take();
 }
 
 Token ExpressionParser::expect(TokenKind kind, std::string_view what) {
-  if (current().kind != kind) fail_syntax("expected " + std::string(what) + ", got " + describe(current()), current().line);
+  if (current().kind != kind)
+    fail_syntax("expected " + std::string(what) + ", got " + describe(current()), current().line);
   return take();
 }
 
@@ -249,7 +251,8 @@ ExpressionPtr ExpressionParser::parse_unary(bool with_filter) {
   if (current().is_symbol("-") || current().is_symbol("+")) {
     const Nest nest(*this, current().line);
     const Token sign = take();
-    auto node = std::make_unique<Unary>(sign.text == "-" ? Unary::Operator::negative : Unary::Operator::positive, sign.line);
+    auto node =
+        std::make_unique<Unary>(sign.text == "-" ? Unary::Operator::negative : Unary::Operator::positive, sign.line);
     node->operand = parse_unary(false);
     const int depth = node->operand->depth;
     value = with_depth(std::move(node), depth);

@@ -29,10 +29,10 @@ class ExpressionParser {
 
   // A tuple without parentheses, or a single expression. `end_name` is a keyword that ends it besides what always does.
   struct TupleOptions {
-    bool conditional = true;     // may hold `a if b else c`
-    bool simplified = false;     // only names and literals: an assignment's targets
-    bool parentheses = false;    // stands in parentheses: may be empty
-    bool namespaces = false;     // targets may be a.b
+    bool conditional = true;   // may hold `a if b else c`
+    bool simplified = false;   // only names and literals: an assignment's targets
+    bool parentheses = false;  // stands in parentheses: may be empty
+    bool namespaces = false;   // targets may be a.b
     std::string_view end_name{};
   };
   ExpressionPtr parse_tuple(TupleOptions options);

@@ -114,7 +114,10 @@ std::string convert(const Spec& spec, const Value& value, bool markup) {
       std::string digits = digits_of(magnitude, base, spec.conversion == 'X');
       const int64_t zeros = spec.precision.value_or(0) - static_cast<int64_t>(digits.size());
       if (zeros > 0) digits = repeat("0", zeros) + digits;
-      const std::string prefix = !spec.alternate || base == 10 ? "" : base == 8 ? "0o" : spec.conversion == 'x' ? "0x" : "0X";
+      const std::string prefix = !spec.alternate || base == 10 ? ""
+                                 : base == 8                   ? "0o"
+                                 : spec.conversion == 'x'      ? "0x"
+                                                               : "0X";
       return pad_number(spec, number < 0, prefix, std::move(digits));
     }
     case 'e':
@@ -334,11 +337,13 @@ class BraceFormatter {
   Value argument(const std::string& name) {
     int64_t index = 0;
     if (name.empty()) {
-      if (numbered_ == Numbered::by_template) fail("cannot switch from manual field specification to automatic field numbering");
+      if (numbered_ == Numbered::by_template)
+        fail("cannot switch from manual field specification to automatic field numbering");
       numbered_ = Numbered::by_position;
       index = next_++;
     } else if (all_digits(name)) {
-      if (numbered_ == Numbered::by_position) fail("cannot switch from automatic field numbering to manual field specification");
+      if (numbered_ == Numbered::by_position)
+        fail("cannot switch from automatic field numbering to manual field specification");
       numbered_ = Numbered::by_template;
       index = parse_integer(name, 10).value_or(-1);
     } else {
@@ -416,7 +421,8 @@ class BraceFormatter {
         if (!integral && spec.precision) fail_unsupported("a precision without a type in a format specifier");
         spec.conversion = integral ? 'd' : 'r';
       }
-      if (integral && spec.precision && spec.conversion == 'd') fail("Precision not allowed in integer format specifier");
+      if (integral && spec.precision && spec.conversion == 'd')
+        fail("Precision not allowed in integer format specifier");
       if (spec.conversion == 'd' && !integral) fail("Unknown format code 'd' for object of type 'float'");
       if (spec.conversion == 'r') {
         const double number = value.as_double();

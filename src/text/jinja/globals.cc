@@ -98,8 +98,8 @@ Value strftime_now(Interpreter& interpreter, Arguments& arguments) {
 
 Value find_global(std::string_view name) {
   static constexpr std::pair<const char*, FunctionObject::Function> kGlobals[] = {
-      {"range", make_range},   {"dict", make_dict},   {"namespace", make_namespace},
-      {"cycler", make_cycler}, {"joiner", make_joiner}, {"raise_exception", raise_exception},
+      {"range", make_range},          {"dict", make_dict},     {"namespace", make_namespace},
+      {"cycler", make_cycler},        {"joiner", make_joiner}, {"raise_exception", raise_exception},
       {"strftime_now", strftime_now},
   };
   for (const auto& [global, function] : kGlobals) {

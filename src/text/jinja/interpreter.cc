@@ -305,7 +305,8 @@ Value Interpreter::call_macro(const MacroObject& macro, const Ref<Activation>& c
     activation->at({0, callable.keywords}) = Value::dict(rest);
   }
   if (callable.positional >= 0) {
-    std::vector<Value> rest(positional.begin() + static_cast<ptrdiff_t>(std::min(count, positional.size())), positional.end());
+    std::vector<Value> rest(positional.begin() + static_cast<ptrdiff_t>(std::min(count, positional.size())),
+                            positional.end());
     activation->at({0, callable.positional}) = Value::tuple(std::move(rest));
   }
 

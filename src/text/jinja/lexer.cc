@@ -100,7 +100,8 @@ class Lexer {
       return;
     }
     const char mark = source_[tag + 1];
-    const char sign = tag + 2 < source_.size() && (source_[tag + 2] == '-' || source_[tag + 2] == '+') ? source_[tag + 2] : '\0';
+    const char sign =
+        tag + 2 < source_.size() && (source_[tag + 2] == '-' || source_[tag + 2] == '+') ? source_[tag + 2] : '\0';
     const std::string_view text = std::string_view(source_).substr(position_, tag - position_);
     const std::string_view kept = strip_before_tag(text, sign, mark == '{');
     if (!kept.empty()) add(TokenKind::data, std::string(kept));
@@ -166,7 +167,8 @@ class Lexer {
     remember_line_start();
     for (size_t tag = source_.find("{%", position_); tag != std::string::npos; tag = source_.find("{%", tag + 1)) {
       size_t inside = tag + 2;
-      const char sign = inside < source_.size() && (source_[inside] == '-' || source_[inside] == '+') ? source_[inside] : '\0';
+      const char sign =
+          inside < source_.size() && (source_[inside] == '-' || source_[inside] == '+') ? source_[inside] : '\0';
       inside = space_end(inside + (sign ? 1 : 0));
       if (source_.compare(inside, 6, "endraw") != 0) continue;
       inside = space_end(inside + 6);
@@ -263,7 +265,8 @@ class Lexer {
     if (base == 10) {
       end = begin + 1;
       if (peek() == '0') {  // only more zeros
-        while (end < source_.size() && (source_[end] == '0' || (source_[end] == '_' && end + 1 < source_.size() && source_[end + 1] == '0'))) {
+        while (end < source_.size() &&
+               (source_[end] == '0' || (source_[end] == '_' && end + 1 < source_.size() && source_[end + 1] == '0'))) {
           ++end;
         }
       } else {
@@ -296,8 +299,9 @@ class Lexer {
   }
 
   void symbol(std::string& open) {
-    static constexpr std::string_view kSymbols[] = {"//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[",
-                                                    "]",  "(",  ")",  "{",  "}",  ">",  "<", "=", ".", ":", "|", ",", ";"};
+    static constexpr std::string_view kSymbols[] = {"//", "**", "==", "!=", ">=", "<=", "+", "-", "/",
+                                                    "*",  "%",  "~",  "[",  "]",  "(",  ")", "{", "}",
+                                                    ">",  "<",  "=",  ".",  ":",  "|",  ",", ";"};
     for (std::string_view candidate : kSymbols) {
       if (!at(candidate)) continue;
       const char c = candidate[0];

@@ -8,9 +8,9 @@
 namespace zaya::text::jinja {
 
 struct Limits {
-  // Nodes run, items visited, and 1 for every 64 bytes of text worked on. A conversation of 1,000 messages in a template
-  // of 100 nodes per message takes about 1e5; 1e8 steps last a few seconds.
-  uint64_t steps = 100'000'000;
+  // Nodes run, items visited, and 1 for every 64 bytes of text worked on. A conversation of 1,000 messages in a
+  // template of 100 nodes per message takes about 1e5; all of these last two or three seconds.
+  uint64_t steps = 50'000'000;
   size_t output_bytes = size_t{64} << 20;  // the rendered text
   size_t text_bytes = size_t{64} << 20;    // any one string
   size_t live_bytes = size_t{512} << 20;   // all values alive at once, approximately

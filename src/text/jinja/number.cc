@@ -49,7 +49,8 @@ std::optional<double> parse_float(std::string_view text) {
     value = NAN;
   } else {
     // from_chars reads "inf" and "nan(…)" too, and a second sign must not pass.
-    if (word.empty() || word.find_first_not_of("0123456789.e+-") != std::string::npos || word[0] == '+' || word[0] == '-') {
+    if (word.empty() || word.find_first_not_of("0123456789.e+-") != std::string::npos || word[0] == '+' ||
+        word[0] == '-') {
       return std::nullopt;
     }
     const auto [rest, error] = std::from_chars(word.data(), word.data() + word.size(), value);
@@ -87,7 +88,8 @@ std::optional<int64_t> parse_integer(std::string_view text, int64_t base) {
   const auto [rest, error] =
       std::from_chars(signed_text.data(), signed_text.data() + signed_text.size(), value, static_cast<int>(base));
   if (rest != signed_text.data() + signed_text.size()) return std::nullopt;
-  if (error == std::errc::result_out_of_range) fail_unsupported("an integer of more than 64 bits (" + signed_text.substr(0, 40) + ")");
+  if (error == std::errc::result_out_of_range)
+    fail_unsupported("an integer of more than 64 bits (" + signed_text.substr(0, 40) + ")");
   if (error != std::errc()) return std::nullopt;
   return value;
 }
@@ -116,7 +118,8 @@ std::string float_text(double value) {
   }
   if (exponent < 0) return text + "0." + std::string(static_cast<size_t>(-exponent - 1), '0') + digits;
   if (count <= exponent + 1) return text + digits + std::string(static_cast<size_t>(exponent + 1 - count), '0') + ".0";
-  return text + digits.substr(0, static_cast<size_t>(exponent) + 1) + "." + digits.substr(static_cast<size_t>(exponent) + 1);
+  return text + digits.substr(0, static_cast<size_t>(exponent) + 1) + "." +
+         digits.substr(static_cast<size_t>(exponent) + 1);
 }
 
 double round_float(double value, int64_t digits) {

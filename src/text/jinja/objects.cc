@@ -33,7 +33,8 @@ std::vector<Value> bind_positional(std::string_view function, Arguments& argumen
   if (!arguments.keywords.empty()) fail(name + "() takes no keyword arguments");
   const size_t given = arguments.positional.size();
   if (given < required || given > maximum) {
-    fail(name + "() takes " + (given < required ? "at least " + std::to_string(required) : "at most " + std::to_string(maximum)) +
+    fail(name + "() takes " +
+         (given < required ? "at least " + std::to_string(required) : "at most " + std::to_string(maximum)) +
          " arguments (" + std::to_string(given) + " given)");
   }
   std::vector<Value> bound = std::move(arguments.positional);
@@ -49,7 +50,8 @@ int64_t range_length(int64_t start, int64_t stop, int64_t step) {
   const Int128 stride = step > 0 ? static_cast<Int128>(step) : -static_cast<Int128>(step);
   const Int128 length = distance <= 0 ? 0 : (distance + stride - 1) / stride;
   if (length > RangeObject::kMaxRange) {
-    fail("Range too big. The sandbox blocks ranges larger than MAX_RANGE (" + std::to_string(RangeObject::kMaxRange) + ").");
+    fail("Range too big. The sandbox blocks ranges larger than MAX_RANGE (" + std::to_string(RangeObject::kMaxRange) +
+         ").");
   }
   return static_cast<int64_t>(length);
 }

@@ -37,7 +37,8 @@ class RangeObject : public OtherObject {
   std::string_view type_name() const override { return "range"; }
   // The item; its value fits, though a part of the sum may not.
   int64_t at(int64_t index) const {
-    return static_cast<int64_t>(static_cast<uint64_t>(start) + static_cast<uint64_t>(index) * static_cast<uint64_t>(step));
+    return static_cast<int64_t>(static_cast<uint64_t>(start) +
+                                static_cast<uint64_t>(index) * static_cast<uint64_t>(step));
   }
   const int64_t start, stop, step;
   const int64_t length;

@@ -208,7 +208,8 @@ Value apply(Unary::Operator op, const Value& operand) {
     return Value::integer(negative ? -i : i);
   }
   if (operand.is(Kind::floating)) return Value::floating(negative ? -operand.as_double() : operand.as_double());
-  fail(std::string("bad operand type for unary ") + (negative ? "-" : "+") + ": '" + std::string(type_name(operand)) + "'");
+  fail(std::string("bad operand type for unary ") + (negative ? "-" : "+") + ": '" + std::string(type_name(operand)) +
+       "'");
 }
 
 bool contains(const Value& haystack, const Value& needle) {

@@ -13,9 +13,7 @@ class Parser : public ExpressionParser {
  public:
   using ExpressionParser::ExpressionParser;
 
-  Block parse_all() {
-    return parse_block({});
-  }
+  Block parse_all() { return parse_block({}); }
 
  private:
   bool at_any(std::initializer_list<std::string_view> names) const {
@@ -194,7 +192,8 @@ class Parser : public ExpressionParser {
     auto node = std::make_unique<Macro>(line);
     const Token name = expect_name("");
     check_assignable(name);
-    if (name.text == "loop" && loops_around_ > 0) fail_syntax("Can't assign to special loop variable in for-loop", line);
+    if (name.text == "loop" && loops_around_ > 0)
+      fail_syntax("Can't assign to special loop variable in for-loop", line);
     node->callable.name = name.text;
     parse_signature(node->callable);
     const LoopsHidden hidden(breakable_);

@@ -1,4 +1,5 @@
-// Tokens to a tree, by the grammar of jinja2 with the extensions that chat templates have: loop controls and generation.
+// Tokens to a tree, by the grammar of jinja2 with the extensions that chat templates have: loop controls and
+// generation.
 #pragma once
 
 #include <memory>

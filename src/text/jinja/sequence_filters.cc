@@ -82,7 +82,8 @@ Value minimum_or_maximum(const char* name, bool maximum, const Value& input, Arg
   while (iterator->next(item)) {
     Value key = path.follow(item);
     if (!truthy(bound[0])) key = ignore_case(key);
-    const bool better = best.is_missing() || (maximum ? order(key, best_key, ">") == 1 : order(key, best_key, "<") == -1);
+    const bool better =
+        best.is_missing() || (maximum ? order(key, best_key, ">") == 1 : order(key, best_key, "<") == -1);
     if (!better) continue;
     best = item;
     best_key = std::move(key);
@@ -90,7 +91,8 @@ Value minimum_or_maximum(const char* name, bool maximum, const Value& input, Arg
   return best.is_missing() ? Value::undefined("No aggregated item, sequence was empty.") : best;
 }
 
-Value select_or_reject(Interpreter& interpreter, const Value& input, Arguments& arguments, bool keep, bool by_attribute) {
+Value select_or_reject(Interpreter& interpreter, const Value& input, Arguments& arguments, bool keep,
+                       bool by_attribute) {
   if (!truthy(input)) return generator([](Value&) { return false; });
   // Like Python's generators, this looks at its arguments when the first item is due.
   return generator([&interpreter, iterator = Ref<IteratorObject>(), input, keep, by_attribute,
@@ -104,7 +106,8 @@ Value select_or_reject(Interpreter& interpreter, const Value& input, Arguments& 
       const Value subject = path.follow(item);
       bool passes;
       if (positional.size() > test_at) {
-        Arguments rest{{positional.begin() + static_cast<ptrdiff_t>(test_at) + 1, positional.end()}, arguments.keywords};
+        Arguments rest{{positional.begin() + static_cast<ptrdiff_t>(test_at) + 1, positional.end()},
+                       arguments.keywords};
         passes = interpreter.call_test(positional[test_at], subject, rest);
       } else {
         passes = truthy(subject);
@@ -233,8 +236,8 @@ Value filter_map(Interpreter& interpreter, const Value& input, Arguments& argume
       }
     }
   }
-  return generator([&interpreter, iterator = Ref<IteratorObject>(), input, attribute, fallback, by_attribute, unexpected,
-                    arguments = std::move(arguments)](Value& item) mutable {
+  return generator([&interpreter, iterator = Ref<IteratorObject>(), input, attribute, fallback, by_attribute,
+                    unexpected, arguments = std::move(arguments)](Value& item) mutable {
     if (!by_attribute && arguments.positional.empty()) fail("map requires a filter argument");
     if (by_attribute && !unexpected.empty()) fail("Unexpected keyword argument '" + unexpected + "'");
     if (!iterator) iterator = iterate(input);
@@ -293,7 +296,8 @@ Value filter_slice(Interpreter&, const Value& input, Arguments& arguments) {
     const int64_t size = length / slices, longer = length % slices;
     const int64_t begin = slice * size + std::min(slice, longer);
     const int64_t end = begin + size + (slice < longer ? 1 : 0);
-    std::vector<Value> piece(items.begin() + static_cast<ptrdiff_t>(begin), items.begin() + static_cast<ptrdiff_t>(end));
+    std::vector<Value> piece(items.begin() + static_cast<ptrdiff_t>(begin),
+                             items.begin() + static_cast<ptrdiff_t>(end));
     if (given(bound[1]) && slice >= longer) piece.push_back(bound[1]);
     ++slice;
     part = Value::list(std::move(piece));
@@ -340,18 +344,19 @@ Value filter_sum(Interpreter&, const Value& input, Arguments& arguments) {
 
 Value filter_unique(Interpreter&, const Value& input, Arguments& arguments) {
   const auto bound = bind("unique", arguments, {"case_sensitive", "attribute"}, 0);
-  return generator([iterator = Ref<IteratorObject>(), input, bound, seen = make_ref<DictObject>()](Value& item) mutable {
-    if (!iterator) iterator = iterate(input);
-    const Path path(bound[1]);
-    while (iterator->next(item)) {
-      Value key = path.follow(item);
-      if (!truthy(bound[0])) key = ignore_case(key);
-      if (seen->find(key)) continue;
-      seen->set(key, Value::none());
-      return true;
-    }
-    return false;
-  });
+  return generator(
+      [iterator = Ref<IteratorObject>(), input, bound, seen = make_ref<DictObject>()](Value& item) mutable {
+        if (!iterator) iterator = iterate(input);
+        const Path path(bound[1]);
+        while (iterator->next(item)) {
+          Value key = path.follow(item);
+          if (!truthy(bound[0])) key = ignore_case(key);
+          if (seen->find(key)) continue;
+          seen->set(key, Value::none());
+          return true;
+        }
+        return false;
+      });
 }
 
 }  // namespace zaya::text::jinja

@@ -55,7 +55,9 @@ Value strip_ends(Interpreter&, const Value& self, Arguments& arguments) {
 
 // ---- split ----
 
-void add_piece(std::vector<Value>& pieces, const Value& self, std::string_view piece) { pieces.push_back(like(self, piece)); }
+void add_piece(std::vector<Value>& pieces, const Value& self, std::string_view piece) {
+  pieces.push_back(like(self, piece));
+}
 
 std::vector<Value> split_at_space(const Value& self, int64_t limit) {
   const std::string_view text = self.text();
@@ -66,7 +68,7 @@ std::vector<Value> split_at_space(const Value& self, int64_t limit) {
     offset = text.size() - rest.size();
     if (rest.empty()) return pieces;
     if (limit >= 0 && static_cast<int64_t>(pieces.size()) == limit) {
-      add_piece(pieces, self, strip(rest, Strip{.left = false, .right = true}));
+      add_piece(pieces, self, rest);
       return pieces;
     }
     size_t end = offset;
@@ -87,7 +89,7 @@ std::vector<Value> split_at_space_from_right(const Value& self, int64_t limit) {
     text = strip(text, Strip{.left = false, .right = true});
     if (text.empty()) break;
     if (limit >= 0 && static_cast<int64_t>(pieces.size()) == limit) {
-      add_piece(pieces, self, strip(text, Strip{.left = true, .right = false}));
+      add_piece(pieces, self, text);
       break;
     }
     size_t begin = text.size();
@@ -164,8 +166,8 @@ Value partition(Interpreter&, const Value& self, Arguments& arguments) {
     if (kFromRight) return Value::tuple({like(self, ""), like(self, ""), self});
     return Value::tuple({self, like(self, ""), like(self, "")});
   }
-  return Value::tuple({like(self, text.substr(0, found)), like(self, separator),
-                       like(self, text.substr(found + separator.size()))});
+  return Value::tuple(
+      {like(self, text.substr(0, found)), like(self, separator), like(self, text.substr(found + separator.size()))});
 }
 
 // ---- searching ----
@@ -173,8 +175,8 @@ Value partition(Interpreter&, const Value& self, Arguments& arguments) {
 // The part of the text between two positions in code points, as the methods' start and end arguments cut it.
 struct Window {
   std::string_view text;
-  size_t begin = 0;    // in code points
-  bool valid = true;   // false when start lies behind the end: nothing is found, not even ""
+  size_t begin = 0;   // in code points
+  bool valid = true;  // false when start lies behind the end: nothing is found, not even ""
 };
 
 Window window(const Value& self, const Value& start, const Value& end) {
@@ -201,7 +203,9 @@ Value find(Interpreter&, const Value& self, Arguments& arguments) {
   const std::string& wanted = require_string(bound[0], "the substring");
   spend_text(self.text().size());
   const Window part = window(self, bound[1], bound[2]);
-  const size_t found = !part.valid ? std::string_view::npos : kFromRight ? part.text.rfind(wanted) : part.text.find(wanted);
+  const size_t found = !part.valid  ? std::string_view::npos
+                       : kFromRight ? part.text.rfind(wanted)
+                                    : part.text.find(wanted);
   if (found == std::string_view::npos) {
     if (kMustExist) fail("substring not found");
     return Value::integer(-1);
@@ -247,7 +251,8 @@ Value remove_affix(Interpreter&, const Value& self, Arguments& arguments) {
   const std::string_view affix = require_string(bound[0], "argument");
   std::string_view text = self.text();
   if (affix.empty() || affix.size() > text.size()) return self;
-  if (kAtEnd && text.substr(text.size() - affix.size()) == affix) return like(self, text.substr(0, text.size() - affix.size()));
+  if (kAtEnd && text.substr(text.size() - affix.size()) == affix)
+    return like(self, text.substr(0, text.size() - affix.size()));
   if (!kAtEnd && text.substr(0, affix.size()) == affix) return like(self, text.substr(affix.size()));
   return self;
 }
@@ -270,7 +275,8 @@ Value join(Interpreter&, const Value& self, Arguments& arguments) {
   Value item;
   for (int64_t i = 0; iterator->next(item); ++i) {
     if (!self.as_string().markup && !item.is_string()) {
-      fail("sequence item " + std::to_string(i) + ": expected str instance, " + std::string(type_name(item)) + " found");
+      fail("sequence item " + std::to_string(i) + ": expected str instance, " + std::string(type_name(item)) +
+           " found");
     }
     joiner.add(escaped_argument(self, item));
   }

@@ -51,7 +51,8 @@ bool is_upper_text(const Value& value) { return all_cased(to_text(value), true);
 
 // What has a length and items.
 bool is_sequence(const Value& value) {
-  return value.is_undefined() || value.is_string() || value.is_sequence() || value.is(Kind::dict) || value.as<RangeObject>();
+  return value.is_undefined() || value.is_string() || value.is_sequence() || value.is(Kind::dict) ||
+         value.as<RangeObject>();
 }
 
 bool is_divisible(Interpreter&, const Value& value, Arguments& arguments) {

@@ -11,7 +11,8 @@ namespace {
 // The entry that holds `c`, or null. A run of stride 2 may enclose members of the next one, so two are looked at.
 template <class Range>
 const Range* find_range(const Range* ranges, size_t size, char32_t c) {
-  const Range* after = std::upper_bound(ranges, ranges + size, c, [](char32_t code, const Range& r) { return code < r.first; });
+  const Range* after =
+      std::upper_bound(ranges, ranges + size, c, [](char32_t code, const Range& r) { return code < r.first; });
   for (int i = 0; i < 2 && after != ranges; ++i) {
     --after;
     if (c <= after->last && (c - after->first) % after->stride == 0) return after;
@@ -20,8 +21,8 @@ const Range* find_range(const Range* ranges, size_t size, char32_t c) {
 }
 
 const SpecialCase* find_special(const SpecialCase* cases, size_t size, char32_t c) {
-  const SpecialCase* found =
-      std::lower_bound(cases, cases + size, c, [](const SpecialCase& entry, char32_t code) { return entry.code < code; });
+  const SpecialCase* found = std::lower_bound(
+      cases, cases + size, c, [](const SpecialCase& entry, char32_t code) { return entry.code < code; });
   return found != cases + size && found->code == c ? found : nullptr;
 }
 
@@ -37,12 +38,14 @@ void append_shifted(std::string& text, const CaseRange* ranges, size_t size, cha
 }
 
 void append_upper(std::string& text, char32_t c) {
-  if (const SpecialCase* special = find_special(kSpecialToUpper, kSpecialToUpperSize, c)) return append_special(text, *special);
+  if (const SpecialCase* special = find_special(kSpecialToUpper, kSpecialToUpperSize, c))
+    return append_special(text, *special);
   append_shifted(text, kToUpper, kToUpperSize, c);
 }
 
 void append_lower(std::string& text, char32_t c) {
-  if (const SpecialCase* special = find_special(kSpecialToLower, kSpecialToLowerSize, c)) return append_special(text, *special);
+  if (const SpecialCase* special = find_special(kSpecialToLower, kSpecialToLowerSize, c))
+    return append_special(text, *special);
   append_shifted(text, kToLower, kToLowerSize, c);
 }
 
@@ -118,7 +121,8 @@ char32_t next_code_point(std::string_view text, size_t& offset) {
   const char32_t first = byte();
   if (first < 0x80) return first;
   char32_t c = first < 0xE0 ? first & 0x1F : first < 0xF0 ? first & 0x0F : first & 0x07;
-  for (int more = first < 0xE0 ? 1 : first < 0xF0 ? 2 : 3; more > 0 && offset < text.size(); --more) c = c << 6 | (byte() & 0x3F);
+  for (int more = first < 0xE0 ? 1 : first < 0xF0 ? 2 : 3; more > 0 && offset < text.size(); --more)
+    c = c << 6 | (byte() & 0x3F);
   return c;
 }
 
@@ -216,7 +220,8 @@ std::string upper(std::string_view text) {
 
 std::string lower(std::string_view text) {
   std::string result;
-  for_each_code_point(text, [&](char32_t c, size_t begin, size_t end) { append_lower_in_context(result, text, begin, end, c); });
+  for_each_code_point(
+      text, [&](char32_t c, size_t begin, size_t end) { append_lower_in_context(result, text, begin, end, c); });
   return result;
 }
 

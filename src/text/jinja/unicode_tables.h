@@ -23,8 +23,8 @@ struct SpecialCase {
   uint32_t mapped[3];
 };
 
-extern const CodeRange kUnprintable[], kAlpha[], kDecimal[], kOtherDigit[], kOtherNumeric[], kUpper[], kLower[], kTitle[],
-    kCaseIgnorable[];
+extern const CodeRange kUnprintable[], kAlpha[], kDecimal[], kOtherDigit[], kOtherNumeric[], kUpper[], kLower[],
+    kTitle[], kCaseIgnorable[];
 extern const size_t kUnprintableSize, kAlphaSize, kDecimalSize, kOtherDigitSize, kOtherNumericSize, kUpperSize,
     kLowerSize, kTitleSize, kCaseIgnorableSize;
 

@@ -64,9 +64,7 @@ bool equal_at(const Value& a, const Value& b, int depth) {
   if (a.is_number() && b.is_number()) return order_numbers(a, b) == 0;
   if (a.kind() != b.kind()) return false;
   switch (a.kind()) {
-    case Kind::string:
-      spend_text(std::min(a.text().size(), b.text().size()));
-      return a.text() == b.text();
+    case Kind::string: spend_text(std::min(a.text().size(), b.text().size())); return a.text() == b.text();
     case Kind::list:
     case Kind::tuple: return a.same_as(b) || equal_items(a.items(), b.items(), depth + 1);
     case Kind::dict: {
@@ -169,7 +167,8 @@ bool Value::same_as(const Value& other) const {
     case Kind::missing:
     case Kind::none: return true;
     case Kind::boolean: return scalar_.i == other.scalar_.i;
-    case Kind::integer: return scalar_.i == other.scalar_.i && scalar_.i >= -5 && scalar_.i <= 256;  // CPython shares these
+    case Kind::integer:
+      return scalar_.i == other.scalar_.i && scalar_.i >= -5 && scalar_.i <= 256;  // CPython shares these
     case Kind::floating: return false;
     case Kind::tuple: return object_.get() == other.object_.get() || (items().empty() && other.items().empty());
     default: return object_.get() == other.object_.get();

@@ -133,7 +133,8 @@ class DictObject : public Object {
 
 class UndefinedObject : public Object {
  public:
-  explicit UndefinedObject(std::string text) : Object(sizeof(UndefinedObject) + text.size()), message(std::move(text)) {}
+  explicit UndefinedObject(std::string text)
+      : Object(sizeof(UndefinedObject) + text.size()), message(std::move(text)) {}
   const std::string message;
 };
 
