@@ -256,8 +256,8 @@ class Collector {
  private:
   // jinja2 sees `elif` as ifs beside each other, in the second of three branches.
   void collect_if(IfChain& chain, size_t first) {
-    auto& [test, body] = chain.branches[first];
-    collect(*test);
+    Block& body = chain.branches[first].second;
+    collect(*chain.branches[first].first);
     Symbols* const original = symbols_;
     const auto branch = [&](auto&& collect_branch) {
       Symbols copy = original->branch();
