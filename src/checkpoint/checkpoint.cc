@@ -35,8 +35,8 @@ Status first_of(const std::vector<Status>& problems) {
 Status first_of(const std::vector<TensorProblem>& problems) {
   std::vector<Status> ordered;
   using Kind = TensorProblem::Kind;
-  for (const Kind kind : {Kind::wrong_shape, Kind::wrong_dtype, Kind::duplicate, Kind::scale, Kind::unexpected,
-                          Kind::missing}) {
+  for (const Kind kind :
+       {Kind::wrong_shape, Kind::wrong_dtype, Kind::duplicate, Kind::scale, Kind::unexpected, Kind::missing}) {
     for (const TensorProblem& problem : problems) {
       if (problem.kind == kind) ordered.push_back(problem.status);
     }
@@ -68,8 +68,9 @@ Result<Checkpoint> Checkpoint::open(const std::filesystem::path& directory) {
   if (!layout) {
     return Status(Code::malformed,
                   fmt::format("the tensors in {} show no ZAYA1 layout: {} model.norm.weight (native) {} "
-                              "model.final_norm.weight (original)", directory.string(),
-                              evidence.native_norm ? "both" : "neither", evidence.native_norm ? "and" : "nor"));
+                              "model.final_norm.weight (original)",
+                              directory.string(), evidence.native_norm ? "both" : "neither",
+                              evidence.native_norm ? "and" : "nor"));
   }
   ZAYA_ASSIGN(checkpoint.config_, parse_config(config_text, &checkpoint.notes_, layout));
   if (checkpoint.config_.layout != *layout) {
@@ -99,8 +100,8 @@ Result<Checkpoint> Checkpoint::open(const std::filesystem::path& directory) {
     if (reinterpret_cast<uintptr_t>(tensor.data.data()) % element == 0 || tensor.data.empty()) continue;
     copied += tensor.data.size();
     if (copied > max_copied_bytes) {
-      return Status(Code::unsupported, fmt::format("the data of {} and others is not aligned for {}", tensor.name,
-                                                   tensor.dtype_name),
+      return Status(Code::unsupported,
+                    fmt::format("the data of {} and others is not aligned for {}", tensor.name, tensor.dtype_name),
                     "write the file again with a current version of safetensors");
     }
     auto copy = std::make_unique<std::vector<uint64_t>>((tensor.data.size() + 7) / 8);

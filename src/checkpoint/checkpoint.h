@@ -32,7 +32,8 @@ class Checkpoint {
   const ModelConfig& config() const { return config_; }
   const std::filesystem::path& directory() const { return directory_; }
 
-  // The tensor with this canonical name, or nullptr. After open() succeeded, every tensor the config calls for is there.
+  // The tensor with this canonical name, or nullptr. After open() succeeded, every tensor the config calls for is
+  // there.
   const Tensor* find(std::string_view canonical_name) const;
 
   // All canonical names with their tensors, in name order.

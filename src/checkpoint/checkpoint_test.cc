@@ -59,18 +59,30 @@ ModelFiles original_of(ModelFiles native) {
     for (int64_t expert = 0; expert < config.num_experts; ++expert) {
       const auto begin = tensor.data.begin() + static_cast<std::ptrdiff_t>(bytes) * expert;
       const std::string canonical = prefix + "." + std::to_string(expert) + (down ? ".down" : ".gate");
-      result.tensors.push_back({file_name(Layout::original, canonical, config.num_layers()), tensor.dtype,
+      result.tensors.push_back({file_name(Layout::original, canonical, config.num_layers()),
+                                tensor.dtype,
                                 {tensor.shape[1], tensor.shape[2]},
                                 {begin, begin + static_cast<std::ptrdiff_t>(bytes)}});
     }
   }
-  result.config = {{"model_type", "zaya"}, {"vocab_size", config.vocab_size}, {"hidden_size", config.hidden_size},
-                   {"num_hidden_layers", 2 * config.num_layers()}, {"num_attention_heads", config.num_heads},
-                   {"num_query_groups", config.num_kv_heads}, {"kv_channels", config.head_dim},
-                   {"num_experts", config.num_experts}, {"ffn_hidden_size", 2 * config.expert_width},
-                   {"zaya_mlp_expansion", config.router_width}, {"max_position_embeddings", config.max_positions},
-                   {"norm_epsilon", config.rms_norm_eps}, {"rope_theta", 5e6}, {"partial_rotary_factor", 0.5},
-                   {"swa_rotary_base", 1e4}, {"swa_layers", {8, 0, 0, 0}}, {"bos_token_id", 2}, {"pad_token_id", 0},
+  result.config = {{"model_type", "zaya"},
+                   {"vocab_size", config.vocab_size},
+                   {"hidden_size", config.hidden_size},
+                   {"num_hidden_layers", 2 * config.num_layers()},
+                   {"num_attention_heads", config.num_heads},
+                   {"num_query_groups", config.num_kv_heads},
+                   {"kv_channels", config.head_dim},
+                   {"num_experts", config.num_experts},
+                   {"ffn_hidden_size", 2 * config.expert_width},
+                   {"zaya_mlp_expansion", config.router_width},
+                   {"max_position_embeddings", config.max_positions},
+                   {"norm_epsilon", config.rms_norm_eps},
+                   {"rope_theta", 5e6},
+                   {"partial_rotary_factor", 0.5},
+                   {"swa_rotary_base", 1e4},
+                   {"swa_layers", {8, 0, 0, 0}},
+                   {"bos_token_id", 2},
+                   {"pad_token_id", 0},
                    {"eos_token_id", 106}};
   return result;
 }
@@ -92,8 +104,10 @@ ModelFiles unstacked_of(const ModelFiles& native) {
     for (int64_t i = 0; i < config.num_experts * parts; ++i) {
       const char* name = down ? "down_proj" : i % 2 == 0 ? "gate_proj" : "up_proj";
       const auto begin = tensor.data.begin() + bytes * i;
-      result.tensors.push_back({prefix + "." + std::to_string(i / parts) + "." + name + ".weight", tensor.dtype,
-                                {rows, tensor.shape[2]}, {begin, begin + bytes}});
+      result.tensors.push_back({prefix + "." + std::to_string(i / parts) + "." + name + ".weight",
+                                tensor.dtype,
+                                {rows, tensor.shape[2]},
+                                {begin, begin + bytes}});
     }
   }
   return result;
@@ -294,9 +308,10 @@ TEST(Checkpoint, WrongDtype) {
 TEST(Checkpoint, SameTensorInTwoSpellings) {
   ModelFiles files = tiny_model();
   files.tensors.push_back(zero_tensor("model.layers.0.mlp.experts.1.up_proj.weight", DType::f32, {96, 64}));
-  expect_refused(open(files), Code::malformed,
-                 {"tensors model.layers.0.mlp.experts.gate_up_proj and model.layers.0.mlp.experts.1.up_proj.weight both "
-                  "hold model.layers.0.mlp.experts.1.up"});
+  expect_refused(
+      open(files), Code::malformed,
+      {"tensors model.layers.0.mlp.experts.gate_up_proj and model.layers.0.mlp.experts.1.up_proj.weight both "
+       "hold model.layers.0.mlp.experts.1.up"});
 }
 
 TEST(Checkpoint, LayoutsThatDisagree) {

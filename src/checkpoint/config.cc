@@ -16,10 +16,20 @@ using nlohmann::json;
 using Limits = ConfigLimits;
 
 // Keys that only one of the two layouts has. (Both share vocab_size, hidden_size, num_hidden_layers, head_dim, ….)
-constexpr std::array<std::string_view, 14> original_keys = {
-    "ffn_hidden_size", "ffn_hidden_size_list", "zaya_mlp_expansion", "smoe_mlp_expansion", "zaya_layers",
-    "smoe_layers",     "moe_router_topk",      "num_query_groups",   "num_query_groups_list", "norm_epsilon",
-    "cca",             "cca_num_q_heads",      "swa_layers",         "zaya_use_mod"};
+constexpr std::array<std::string_view, 14> original_keys = {"ffn_hidden_size",
+                                                            "ffn_hidden_size_list",
+                                                            "zaya_mlp_expansion",
+                                                            "smoe_mlp_expansion",
+                                                            "zaya_layers",
+                                                            "smoe_layers",
+                                                            "moe_router_topk",
+                                                            "num_query_groups",
+                                                            "num_query_groups_list",
+                                                            "norm_epsilon",
+                                                            "cca",
+                                                            "cca_num_q_heads",
+                                                            "swa_layers",
+                                                            "zaya_use_mod"};
 constexpr std::array<std::string_view, 5> native_keys = {"moe_intermediate_size", "router_hidden_size",
                                                          "num_experts_per_tok", "layer_types", "rope_parameters"};
 
@@ -61,8 +71,11 @@ void check_quantization(ConfigReader& reader) {
   };
   const std::string method = text(*quantization, "quant_method");
   if (method != "compressed-tensors") {
-    reader.fail(Code::unsupported, fmt::format("quantization_config has quant_method \"{}\"; \"compressed-tensors\" "
-                                               "with FP8 weights is what can be read", method), hint);
+    reader.fail(Code::unsupported,
+                fmt::format("quantization_config has quant_method \"{}\"; \"compressed-tensors\" "
+                            "with FP8 weights is what can be read",
+                            method),
+                hint);
     return;
   }
   const json* groups = quantization->contains("config_groups") ? &(*quantization)["config_groups"] : nullptr;
@@ -161,7 +174,8 @@ void parse_native(ConfigReader& reader, ModelConfig& config) {
       sliding[i] = type == "hybrid_sliding";
       if (!sliding[i] && type != "hybrid") {
         return reader.fail(Code::unsupported, fmt::format("layer_types[{}] is {}; known are \"hybrid\" and "
-                                                          "\"hybrid_sliding\"", i, json_excerpt(type)));
+                                                          "\"hybrid_sliding\"",
+                                                          i, json_excerpt(type)));
       }
     }
   }
@@ -211,8 +225,10 @@ LayerConfig make_rope(ConfigReader& reader, std::string_view owner, double theta
   // Python's int(head_dim * factor): the product in double, cut towards zero.
   layer.rotary_dims = static_cast<int64_t>(static_cast<double>(head_dim) * factor);
   if (layer.rotary_dims % 2 != 0) {
-    reader.fail(Code::unsupported, fmt::format("{}head_dim {} × partial_rotary_factor {} gives {} rotary dimensions; an "
-                                               "even number is needed", owner, head_dim, factor, layer.rotary_dims));
+    reader.fail(Code::unsupported,
+                fmt::format("{}head_dim {} × partial_rotary_factor {} gives {} rotary dimensions; an "
+                            "even number is needed",
+                            owner, head_dim, factor, layer.rotary_dims));
   }
   return layer;
 }
@@ -269,8 +285,8 @@ Result<ModelConfig> parse_config(std::string_view text, std::vector<std::string>
                                  std::optional<Layout> tensors) {
   constexpr size_t max_bytes = size_t{4} << 20;
   if (text.size() > max_bytes) {
-    return Status(Code::out_of_range, fmt::format("config.json has {} bytes; at most {} are read", text.size(),
-                                                  max_bytes));
+    return Status(Code::out_of_range,
+                  fmt::format("config.json has {} bytes; at most {} are read", text.size(), max_bytes));
   }
   ZAYA_ASSIGN(const json root, parse_json_object(text, "config.json"));
   ConfigReader reader(root, "config.json", notes);

@@ -25,7 +25,7 @@ struct LayerConfig {
   // adds it.)
   int64_t sliding_window = 0;
   double rope_theta = 0;
-  int64_t rotary_dims = 0;     // leading dims of each head that rotate, int(head_dim * partial_rotary_factor); even
+  int64_t rotary_dims = 0;  // leading dims of each head that rotate, int(head_dim * partial_rotary_factor); even
   bool operator==(const LayerConfig&) const = default;
 };
 
@@ -36,24 +36,24 @@ struct ModelConfig {
   int64_t num_heads = 0;
   int64_t num_kv_heads = 0;
   int64_t head_dim = 0;
-  int64_t num_experts = 0;         // without the skip class
+  int64_t num_experts = 0;  // without the skip class
   int64_t experts_per_token = 1;
-  int64_t expert_width = 0;        // moe_intermediate_size
+  int64_t expert_width = 0;  // moe_intermediate_size
   int64_t router_width = 0;
-  int64_t conv_time0 = 2;          // depthwise kernel
-  int64_t conv_time1 = 2;          // grouped kernel
+  int64_t conv_time0 = 2;  // depthwise kernel
+  int64_t conv_time1 = 2;  // grouped kernel
   int64_t max_positions = 0;
   double rms_norm_eps = 1e-5;
   bool tie_embeddings = true;
-  bool attention_bias = false;     // biases on q, k, v_current, v_delayed and o projections
+  bool attention_bias = false;  // biases on q, k, v_current, v_delayed and o projections
   bool lm_head_bias = false;
-  std::vector<LayerConfig> layers; // native layers, one entry each
+  std::vector<LayerConfig> layers;  // native layers, one entry each
   std::optional<int32_t> bos_token, pad_token;
   std::vector<int32_t> eos_tokens;
-  std::string stated_dtype;        // "dtype" or "torch_dtype" of the file, empty when it names none; informative only
+  std::string stated_dtype;  // "dtype" or "torch_dtype" of the file, empty when it names none; informative only
 
   int64_t num_layers() const { return static_cast<int64_t>(layers.size()); }
-  int64_t router_classes() const { return num_experts + 1; }        // the last class is the skip expert
+  int64_t router_classes() const { return num_experts + 1; }  // the last class is the skip expert
   int64_t q_width() const { return num_heads * head_dim; }
   int64_t kv_width() const { return num_kv_heads * head_dim; }
   int64_t conv_channels() const { return q_width() + kv_width(); }

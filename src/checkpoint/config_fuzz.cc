@@ -25,10 +25,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     return 0;
   }
   const ModelConfig& config = *parsed;
-  for (const int64_t dimension : {config.vocab_size, config.hidden_size, config.num_heads, config.num_kv_heads,
-                                  config.head_dim, config.num_experts, config.experts_per_token, config.expert_width,
-                                  config.router_width, config.conv_time0, config.conv_time1, config.max_positions,
-                                  config.num_layers()}) {
+  for (const int64_t dimension :
+       {config.vocab_size, config.hidden_size, config.num_heads, config.num_kv_heads, config.head_dim,
+        config.num_experts, config.experts_per_token, config.expert_width, config.router_width, config.conv_time0,
+        config.conv_time1, config.max_positions, config.num_layers()}) {
     require(dimension > 0);
   }
   require(config.num_heads % config.num_kv_heads == 0 && config.kv_width() % 2 == 0);

@@ -1,8 +1,8 @@
 // ModelConfig back to a config.json in the native layout.
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "checkpoint/config.h"
 
@@ -32,8 +32,9 @@ Result<std::string> native_config_json(const ModelConfig& config) {
     const LayerConfig*& kind = layer.sliding_window > 0 ? window : full;
     if (kind == nullptr) kind = &layer;
     if (*kind != layer) {
-      return Status(Code::invalid_argument, "the native config.json has one kind of full and one of sliding layers; "
-                                            "this model has more");
+      return Status(Code::invalid_argument,
+                    "the native config.json has one kind of full and one of sliding layers; "
+                    "this model has more");
     }
     types.push_back(layer.sliding_window > 0 ? "hybrid_sliding" : "hybrid");
   }

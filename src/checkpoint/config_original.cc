@@ -27,8 +27,8 @@ int64_t shared_value(ConfigReader& reader, std::string_view key, int64_t high) {
   for (const json& item : value) {
     const int64_t number = reader.checked_integer(item, std::string(key), 0, high);
     if (number != 0 && shared != 0 && number != shared) {
-      reader.fail(Code::unsupported, fmt::format("{} lists both {} and {}; all layers must be alike", key, shared,
-                                                 number));
+      reader.fail(Code::unsupported,
+                  fmt::format("{} lists both {} and {}; all layers must be alike", key, shared, number));
       return 1;
     }
     if (number != 0) shared = number;
@@ -60,14 +60,15 @@ int64_t read_layer_list(ConfigReader& reader, std::string_view key, int64_t& exp
     if (i % 2 == 0) {
       if (list[i] != "a") {
         reader.fail(Code::unsupported, fmt::format("{} is {}; half-layers must alternate between \"a\" (attention) and "
-                                                   "a number of experts", name, json_excerpt(list[i])));
+                                                   "a number of experts",
+                                                   name, json_excerpt(list[i])));
       }
       continue;
     }
     const int64_t count = reader.checked_integer(list[i], name, 1, Limits::experts);
     if (experts != 0 && count != experts) {
-      reader.fail(Code::unsupported, fmt::format("{} lists {} and {} experts; all layers must be alike", key, experts,
-                                                 count));
+      reader.fail(Code::unsupported,
+                  fmt::format("{} lists {} and {} experts; all layers must be alike", key, experts, count));
     }
     experts = count;
   }
@@ -80,16 +81,15 @@ std::vector<int64_t> read_windows(ConfigReader& reader, int64_t half_layers) {
   std::vector<int64_t> windows(layers, 0);
   const json* list = reader.find("swa_layers");
   if (list == nullptr) return windows;
-  if (!list->is_array() || list->size() > max_list ||
-      (list->size() < 2 * layers && list->size() != layers)) {
-    reader.fail(Code::malformed, fmt::format("swa_layers must list {} half-layers, found {}", half_layers,
-                                             json_excerpt(*list)));
+  if (!list->is_array() || list->size() > max_list || (list->size() < 2 * layers && list->size() != layers)) {
+    reader.fail(Code::malformed,
+                fmt::format("swa_layers must list {} half-layers, found {}", half_layers, json_excerpt(*list)));
     return windows;
   }
   const size_t stride = list->size() == layers ? 1 : 2;
   for (size_t i = 0; i < layers; ++i) {
-    const int64_t earlier = reader.checked_integer((*list)[i * stride], fmt::format("swa_layers[{}]", i * stride), 0,
-                                                   Limits::positions);
+    const int64_t earlier =
+        reader.checked_integer((*list)[i * stride], fmt::format("swa_layers[{}]", i * stride), 0, Limits::positions);
     if (earlier > 0) windows[i] = earlier + 1;
   }
   return windows;
@@ -113,8 +113,16 @@ void refuse_variants(ConfigReader& reader) {
     // transformers adds {"rope_type": "default", …} when it rewrites such a config; anything else would change angles.
     const bool harmless = value->is_object() && value->value("rope_type", value->value("type", json())) == "default";
     if (!harmless) {
-      reader.fail(Code::unsupported, fmt::format("{} is {}: scaled rotary embeddings are not supported", key,
-                                                 json_excerpt(*value)));
+      reader.fail(Code::unsupported,
+                  fmt::format("{} is {}: only the default rotary embedding is supported", key, json_excerpt(*value)));
+      continue;
+    }
+    // Such an entry repeats the top-level rope_theta; two different ones leave no way to tell which is meant.
+    const auto inner = value->find("rope_theta");
+    const json* outer = reader.find("rope_theta");
+    if (inner != value->end() && outer != nullptr && *inner != *outer) {
+      reader.fail(Code::malformed,
+                  fmt::format("rope_theta is {}, but {} says {}", json_excerpt(*outer), key, json_excerpt(*inner)));
     }
   }
 }
@@ -131,7 +139,8 @@ int64_t read_head_dim(ConfigReader& reader, int64_t hidden_size) {
   const int64_t heads = reader.integer({"num_attention_heads"}, 1, Limits::heads);
   if (hidden_size % heads != 0 || hidden_size / heads > Limits::head_dim) {
     reader.fail(Code::malformed, fmt::format("head_dim is not stated and hidden_size {} / num_attention_heads {} is "
-                                             "none", hidden_size, heads));
+                                             "none",
+                                             hidden_size, heads));
     return 1;
   }
   return hidden_size / heads;
@@ -161,8 +170,8 @@ void parse_original(ConfigReader& reader, ModelConfig& config) {
   if (!from_list || reader.has("num_experts")) {
     const int64_t experts = reader.integer({"num_experts"}, 1, Limits::experts);
     if (from_list && experts != config.num_experts) {
-      reader.fail(Code::malformed, fmt::format("num_experts is {} but the layer list has {}", experts,
-                                               config.num_experts));
+      reader.fail(Code::malformed,
+                  fmt::format("num_experts is {} but the layer list has {}", experts, config.num_experts));
     }
     config.num_experts = experts;
   }
@@ -171,13 +180,14 @@ void parse_original(ConfigReader& reader, ModelConfig& config) {
   config.num_kv_heads =
       first_shared(reader, {"num_query_groups_list", "num_query_groups", "num_key_value_heads"}, Limits::heads);
   config.head_dim = read_head_dim(reader, config.hidden_size);
-  config.experts_per_token = reader.integer({"moe_router_topk", "num_experts_per_tok"}, 1,
-                                            std::max<int64_t>(config.num_experts, 1), 1);
+  config.experts_per_token =
+      reader.integer({"moe_router_topk", "num_experts_per_tok"}, 1, std::max<int64_t>(config.num_experts, 1), 1);
   const int64_t gate_and_up =
       first_shared(reader, {"ffn_hidden_size_list", "ffn_hidden_size"}, 2 * Limits::expert_width);
   if (gate_and_up % 2 != 0) {
     reader.fail(Code::malformed, fmt::format("ffn_hidden_size is {}; it counts gate and up together, so it must be "
-                                             "even", gate_and_up));
+                                             "even",
+                                             gate_and_up));
   }
   config.expert_width = gate_and_up / 2;
   config.router_width = first_shared(reader, {"zaya_mlp_expansion", "smoe_mlp_expansion"}, Limits::router_width);
@@ -196,8 +206,8 @@ void parse_original(ConfigReader& reader, ModelConfig& config) {
   if (reader.has("sliding_window")) {
     const int64_t span = reader.integer({"sliding_window"}, 0, Limits::positions + 1);
     if (widest > 0 && span != widest) {
-      reader.fail(Code::malformed, fmt::format("sliding_window is {} but swa_layers asks for {} positions", span,
-                                               widest));
+      reader.fail(Code::malformed,
+                  fmt::format("sliding_window is {} but swa_layers asks for {} positions", span, widest));
     }
     if (widest == 0 && span != 0) reader.note("sliding_window is stated but no layer slides");
   }

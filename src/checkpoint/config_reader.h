@@ -1,9 +1,10 @@
 // Typed, bounded access to the keys of a config.json (private to config*.cc).
 #pragma once
 
+#include <nlohmann/json.hpp>
+
 #include <cstdint>
 #include <initializer_list>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>

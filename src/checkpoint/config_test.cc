@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/synthetic.h"
@@ -16,13 +15,30 @@ using ::testing::HasSubstr;
 
 // ZAYA1-8B's values in native keys.
 json native_8b() {
-  json config = {{"model_type", "zaya"}, {"vocab_size", 262272}, {"hidden_size", 2048}, {"num_hidden_layers", 40},
-                 {"num_attention_heads", 8}, {"num_key_value_heads", 2}, {"head_dim", 128}, {"hidden_act", "silu"},
-                 {"max_position_embeddings", 131072}, {"rms_norm_eps", 1e-5}, {"tie_word_embeddings", true},
-                 {"moe_intermediate_size", 2048}, {"num_experts", 16}, {"num_experts_per_tok", 1},
-                 {"router_hidden_size", 256}, {"cca_time0", 2}, {"cca_time1", 2}, {"attention_bias", false},
-                 {"lm_head_bias", false}, {"sliding_window", nullptr}, {"pad_token_id", 0}, {"bos_token_id", 2},
-                 {"eos_token_id", 106}, {"dtype", "bfloat16"}};
+  json config = {{"model_type", "zaya"},
+                 {"vocab_size", 262272},
+                 {"hidden_size", 2048},
+                 {"num_hidden_layers", 40},
+                 {"num_attention_heads", 8},
+                 {"num_key_value_heads", 2},
+                 {"head_dim", 128},
+                 {"hidden_act", "silu"},
+                 {"max_position_embeddings", 131072},
+                 {"rms_norm_eps", 1e-5},
+                 {"tie_word_embeddings", true},
+                 {"moe_intermediate_size", 2048},
+                 {"num_experts", 16},
+                 {"num_experts_per_tok", 1},
+                 {"router_hidden_size", 256},
+                 {"cca_time0", 2},
+                 {"cca_time1", 2},
+                 {"attention_bias", false},
+                 {"lm_head_bias", false},
+                 {"sliding_window", nullptr},
+                 {"pad_token_id", 0},
+                 {"bos_token_id", 2},
+                 {"eos_token_id", 106},
+                 {"dtype", "bfloat16"}};
   config["layer_types"] = std::vector<std::string>(40, "hybrid");
   config["rope_parameters"] = {
       {"rope_type", "default"},  // the stray scalar of published files
@@ -33,15 +49,40 @@ json native_8b() {
 
 // The same network in the original keys, as scalars.
 json original_8b() {
-  return {{"activation_func", "swiglu"}, {"add_bias_linear", false}, {"attention_bias", false}, {"bos_token_id", 2},
-          {"cca", true}, {"dtype", "bfloat16"}, {"eos_token_id", 106}, {"ffn_hidden_size", 4096},
-          {"gated_linear_unit", true}, {"hidden_size", 2048}, {"head_dim", 128}, {"kv_channels", 128},
-          {"lm_head_bias", false}, {"max_position_embeddings", 131072}, {"model_type", "zaya"},
-          {"moe_router_topk", 1}, {"norm_epsilon", 1e-5}, {"normalization", "RMSNorm"}, {"num_attention_heads", 8},
-          {"num_experts", 16}, {"num_hidden_layers", 80}, {"num_key_value_heads", 2}, {"num_query_groups", 2},
-          {"pad_token_id", 0}, {"partial_rotary_factor", 0.5}, {"residual_in_fp32", true}, {"rope_scaling", false},
-          {"rope_theta", 5000000}, {"scale_residual_merge", true}, {"sliding_window", nullptr},
-          {"vocab_size", 262272}, {"zaya_mlp_expansion", 256}, {"zaya_use_eda", true}, {"zaya_use_mod", true}};
+  return {{"activation_func", "swiglu"},
+          {"add_bias_linear", false},
+          {"attention_bias", false},
+          {"bos_token_id", 2},
+          {"cca", true},
+          {"dtype", "bfloat16"},
+          {"eos_token_id", 106},
+          {"ffn_hidden_size", 4096},
+          {"gated_linear_unit", true},
+          {"hidden_size", 2048},
+          {"head_dim", 128},
+          {"kv_channels", 128},
+          {"lm_head_bias", false},
+          {"max_position_embeddings", 131072},
+          {"model_type", "zaya"},
+          {"moe_router_topk", 1},
+          {"norm_epsilon", 1e-5},
+          {"normalization", "RMSNorm"},
+          {"num_attention_heads", 8},
+          {"num_experts", 16},
+          {"num_hidden_layers", 80},
+          {"num_key_value_heads", 2},
+          {"num_query_groups", 2},
+          {"pad_token_id", 0},
+          {"partial_rotary_factor", 0.5},
+          {"residual_in_fp32", true},
+          {"rope_scaling", false},
+          {"rope_theta", 5000000},
+          {"scale_residual_merge", true},
+          {"sliding_window", nullptr},
+          {"vocab_size", 262272},
+          {"zaya_mlp_expansion", 256},
+          {"zaya_use_eda", true},
+          {"zaya_use_mod", true}};
 }
 
 std::vector<int64_t> repeated(int times, std::vector<int64_t> pattern) {
@@ -133,7 +174,8 @@ TEST(Config, OriginalWindowsGainTheQuerysOwnPosition) {
   expect_refused(with(config, "swa_layers", {4096, 0, 0}), Code::malformed, "swa_layers must list 4 half-layers");
   expect_refused(with(config, "swa_layers", {-1, 0, 0, 0}), Code::out_of_range, "swa_layers[0] is -1");
   expect_refused(without(config, "swa_rotary_base"), Code::malformed, "swa_rotary_base is missing");
-  expect_refused(with(config, "sliding_window", 4096), Code::malformed, "sliding_window is 4096 but swa_layers asks for 4097");
+  expect_refused(with(config, "sliding_window", 4096), Code::malformed,
+                 "sliding_window is 4096 but swa_layers asks for 4097");
 }
 
 TEST(Config, NativeWindows) {
@@ -151,7 +193,8 @@ TEST(Config, NativeWindows) {
   lacking["rope_parameters"].erase("hybrid_sliding");
   expect_refused(lacking, Code::malformed, "no entry for the hybrid_sliding layers");
   expect_refused(with(config, "layer_types", {"hybrid"}), Code::malformed, "layer_types must list 3 layers");
-  expect_refused(with(config, "layer_types", {"hybrid", "mamba", "hybrid"}), Code::unsupported, "layer_types[1] is \"mamba\"");
+  expect_refused(with(config, "layer_types", {"hybrid", "mamba", "hybrid"}), Code::unsupported,
+                 "layer_types[1] is \"mamba\"");
   expect_refused(with(config, "layer_types", {"hybrid", 1, "hybrid"}), Code::unsupported, "layer_types[1] is 1");
 }
 
@@ -160,23 +203,32 @@ TEST(Config, SizesThatAreZeroNegativeAbsurdOrNoIntegers) {
     const char* key;
     int64_t highest;
   };
-  const std::vector<Bound> native = {
-      {"vocab_size", 1 << 24}, {"hidden_size", 65536}, {"num_hidden_layers", 1024}, {"num_attention_heads", 4096},
-      {"num_key_value_heads", 4096}, {"head_dim", 1024}, {"num_experts", 4096}, {"num_experts_per_tok", 16},
-      {"moe_intermediate_size", 262144}, {"router_hidden_size", 65536}, {"cca_time0", 16}, {"cca_time1", 16},
-      {"max_position_embeddings", 1 << 27}};
+  const std::vector<Bound> native = {{"vocab_size", 1 << 24},
+                                     {"hidden_size", 65536},
+                                     {"num_hidden_layers", 1024},
+                                     {"num_attention_heads", 4096},
+                                     {"num_key_value_heads", 4096},
+                                     {"head_dim", 1024},
+                                     {"num_experts", 4096},
+                                     {"num_experts_per_tok", 16},
+                                     {"moe_intermediate_size", 262144},
+                                     {"router_hidden_size", 65536},
+                                     {"cca_time0", 16},
+                                     {"cca_time1", 16},
+                                     {"max_position_embeddings", 1 << 27}};
   for (const auto& [key, highest] : native) {
     for (const int64_t bad : {int64_t{0}, int64_t{-1}, highest + 1, int64_t{1} << 40, INT64_MIN}) {
       expect_refused(with(native_8b(), key, bad), Code::out_of_range, std::string(key) + " is " + std::to_string(bad));
     }
-    expect_refused(with(native_8b(), key, UINT64_MAX), Code::out_of_range, std::string(key) + " is 18446744073709551615");
+    expect_refused(with(native_8b(), key, UINT64_MAX), Code::out_of_range,
+                   std::string(key) + " is 18446744073709551615");
     for (const json& bad : {json(2.0), json("8"), json(true), json::array({8}), json::object(), json(1e300)}) {
       expect_refused(with(native_8b(), key, bad), Code::malformed, std::string(key) + " must be an integer");
     }
   }
-  for (const char* key : {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_query_groups",
-                          "head_dim", "num_experts", "moe_router_topk", "ffn_hidden_size", "zaya_mlp_expansion",
-                          "max_position_embeddings"}) {
+  for (const char* key :
+       {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_query_groups", "head_dim",
+        "num_experts", "moe_router_topk", "ffn_hidden_size", "zaya_mlp_expansion", "max_position_embeddings"}) {
     expect_refused(with(original_8b(), key, 0), Code::out_of_range, std::string(key) + " is 0");
     expect_refused(with(original_8b(), key, -3), Code::out_of_range, std::string(key) + " is -3");
     expect_refused(with(original_8b(), key, int64_t{1} << 50), Code::out_of_range, key);
@@ -253,8 +305,8 @@ TEST(Config, RotaryDimensionsAreCutAsPythonDoes) {
   EXPECT_EQ(dims(128, 0.5), 64);
   EXPECT_EQ(dims(128, 1), 128);
   EXPECT_EQ(dims(128, 0), 0);
-  EXPECT_EQ(dims(10, 0.25), 2);     // 2.5
-  EXPECT_EQ(dims(100, 0.29), 28);   // int(100 * 0.29) is 28 in double arithmetic
+  EXPECT_EQ(dims(10, 0.25), 2);    // 2.5
+  EXPECT_EQ(dims(100, 0.29), 28);  // int(100 * 0.29) is 28 in double arithmetic
   rope["partial_rotary_factor"] = 0.25;
   config["head_dim"] = 12;
   expect_refused(config, Code::unsupported, "gives 3 rotary dimensions; an even number is needed");
@@ -272,7 +324,9 @@ TEST(Config, RopeParameters) {
   config["rope_parameters"]["hybrid"].erase("rope_theta");
   expect_refused(config, Code::malformed, "rope_theta is missing");
   EXPECT_EQ(parse(with(config, "rope_theta", 7e5)).layers[0].rope_theta, 7e5);
-  EXPECT_EQ(parse(with(config, "rope_parameters", {{"rope_theta", 3e4}, {"rope_type", "default"}})).layers[5].rope_theta, 3e4);
+  EXPECT_EQ(
+      parse(with(config, "rope_parameters", {{"rope_theta", 3e4}, {"rope_type", "default"}})).layers[5].rope_theta,
+      3e4);
   expect_refused(with(config, "rope_parameters", 3), Code::malformed, "rope_parameters must be an object");
   config = native_8b();
   config["rope_parameters"]["hybrid"]["rope_type"] = "yarn";
@@ -282,6 +336,10 @@ TEST(Config, RopeParameters) {
   expect_refused(config, Code::out_of_range, "rope_theta is 0");
   expect_refused(with(original_8b(), "rope_scaling", {{"rope_type", "linear"}, {"factor", 2}}), Code::unsupported,
                  "rope_scaling is an object");
+  const json repeated_theta = {{"rope_type", "default"}, {"rope_theta", 5e6}};
+  EXPECT_EQ(parse(with(original_8b(), "rope_parameters", repeated_theta)).layers[0].rope_theta, 5e6);
+  expect_refused(with(with(original_8b(), "rope_parameters", repeated_theta), "rope_theta", 1e6), Code::malformed,
+                 "rope_theta is 1000000.0, but rope_parameters says 5000000.0");
   expect_refused(with(original_8b(), "rope_theta", -1), Code::out_of_range, "rope_theta is -1");
 }
 
@@ -304,10 +362,12 @@ TEST(Config, ListsThatDisagree) {
   expect_refused(with(original_lists(), "ffn_hidden_size_list", json::array()), Code::malformed, "lists no number");
   expect_refused(with(original_lists(), "zaya_layers", {"a", 16, "a", 8}), Code::unsupported, "lists 16 and 8 experts");
   expect_refused(with(original_lists(), "zaya_layers", {16, "a"}), Code::unsupported, "zaya_layers[0] is 16");
-  expect_refused(with(original_lists(), "zaya_layers", {"a", "a"}), Code::malformed, "zaya_layers[1] must be an integer");
+  expect_refused(with(original_lists(), "zaya_layers", {"a", "a"}), Code::malformed,
+                 "zaya_layers[1] must be an integer");
   expect_refused(with(original_lists(), "zaya_layers", {"a"}), Code::malformed, "1 half-layers");
   expect_refused(with(original_lists(), "zaya_layers", json::array()), Code::malformed, "zaya_layers must list");
-  expect_refused(with(original_lists(), "num_experts", 8), Code::malformed, "num_experts is 8 but the layer list has 16");
+  expect_refused(with(original_lists(), "num_experts", 8), Code::malformed,
+                 "num_experts is 8 but the layer list has 16");
 }
 
 TEST(Config, TokenIds) {
@@ -349,7 +409,8 @@ TEST(Config, KeysOfBothLayouts) {
 TEST(Config, Quantisation) {
   json config = native_8b();
   config["quantization_config"] = {
-      {"quant_method", "compressed-tensors"}, {"format", "float-quantized"},
+      {"quant_method", "compressed-tensors"},
+      {"format", "float-quantized"},
       {"config_groups", {{"group_0", {{"weights", {{"num_bits", 8}, {"type", "float"}, {"strategy", "channel"}}}}}}}};
   parse(config);
   config["quantization_config"]["config_groups"]["group_0"]["weights"]["num_bits"] = 4;

@@ -1,6 +1,8 @@
 #include "checkpoint/inspect.h"
 
 #include <fmt/format.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -37,6 +39,15 @@ const char* problem_name(TensorProblem::Kind kind) {
 
 void say(std::vector<std::string>& list, std::string sentence) {
   if (list.size() < max_sentences) list.push_back(std::move(sentence));
+}
+
+// Takes the pages that lie wholly inside `bytes` out of this process; they stay in the system's cache. Without this a
+// scan of 17 GB would look, and weigh on the system, like 17 GB of memory in use.
+void release_pages(std::span<const std::byte> bytes) {
+  static const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<uintptr_t>(bytes.data());
+  const uintptr_t first = (begin + page - 1) / page * page, last = (begin + bytes.size()) / page * page;
+  if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
 
 // The scan's work list: pieces of tensors, taken by the threads one after another.
@@ -97,6 +108,7 @@ class Scan {
       const auto data = tensors_[piece.tensor]->data.subspan(piece.offset);
       const auto bytes = data.first(std::min(data.size(), piece_bytes));
       const Statistics part = measure(tensors_[piece.tensor]->dtype, bytes);
+      release_pages(bytes);
       const std::lock_guard lock(mutex_);
       reports_[piece.tensor].statistics->add(part);
       done_ += static_cast<int64_t>(bytes.size());
@@ -152,7 +164,8 @@ void read_config(const std::filesystem::path& directory, Report& report) {
   report.config = std::move(config).value();
   if (report.layout && report.config->layout != *report.layout) {
     say(report.errors, fmt::format("config.json has the keys of the {} layout, but the tensors are named as in the {} "
-                                   "one", layout_name(report.config->layout), layout_name(*report.layout)));
+                                   "one",
+                                   layout_name(report.config->layout), layout_name(*report.layout)));
     report.config->layout = *report.layout;
   }
   std::error_code error;

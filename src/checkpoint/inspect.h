@@ -30,23 +30,23 @@ struct TensorReport {
   std::vector<int64_t> shape;
   int64_t bytes = 0;
   std::string shard;
-  std::string problem;    // empty, or "unexpected", "wrong shape", "wrong dtype", "duplicate", "bad factors"
+  std::string problem;  // empty, or "unexpected", "wrong shape", "wrong dtype", "duplicate", "bad factors"
   std::optional<Statistics> statistics;  // absent when not scanned or not a float type that we read
 };
 
 struct Report {
   std::filesystem::path directory;
-  std::optional<Layout> layout;         // as the tensor names show it
-  std::optional<ModelConfig> config;    // when config.json could be read
-  std::vector<TensorReport> tensors;    // shard by shard, in the order of the data
-  std::vector<std::string> missing;     // file names of absent tensors
-  std::vector<std::string> errors;      // what Checkpoint::open refuses, whole sentences
-  std::vector<std::string> warnings;    // suspicious values: NaN, Inf, constant matrices
-  std::vector<std::string> notes;       // odd but harmless
-  int64_t parameters = 0;               // elements of the tensors that the model uses, FP8 factors left out
-  int64_t tensor_bytes = 0;             // of all tensors
-  int64_t file_bytes = 0;               // of all *.safetensors files read
-  bool scanned = false;                 // every weight was read
+  std::optional<Layout> layout;       // as the tensor names show it
+  std::optional<ModelConfig> config;  // when config.json could be read
+  std::vector<TensorReport> tensors;  // shard by shard, in the order of the data
+  std::vector<std::string> missing;   // file names of absent tensors
+  std::vector<std::string> errors;    // what Checkpoint::open refuses, whole sentences
+  std::vector<std::string> warnings;  // suspicious values: NaN, Inf, constant matrices
+  std::vector<std::string> notes;     // odd but harmless
+  int64_t parameters = 0;             // elements of the tensors that the model uses, FP8 factors left out
+  int64_t tensor_bytes = 0;           // of all tensors
+  int64_t file_bytes = 0;             // of all *.safetensors files read
+  bool scanned = false;               // every weight was read
 
   bool loads() const { return errors.empty(); }
 };

@@ -106,7 +106,8 @@ TEST(Inspect, NanAndInfinity) {
   const Report report = inspect_files(files);
   EXPECT_TRUE(report.loads());  // the values do not stop a load
   EXPECT_THAT(report.warnings, Contains("tensor model.norm.weight holds 1 NaN and 0 infinite values among 64"));
-  EXPECT_THAT(report.warnings, Contains("tensor model.embed_tokens.weight holds 0 NaN and 1 infinite values among 32768"));
+  EXPECT_THAT(report.warnings,
+              Contains("tensor model.embed_tokens.weight holds 0 NaN and 1 infinite values among 32768"));
   EXPECT_THAT(report.warnings, Contains("every value of tensor model.layers.0.self_attn.o_proj.weight is 0"));
   EXPECT_THAT(to_text(report), HasSubstr("warning       tensor model.norm.weight holds 1 NaN"));
   EXPECT_EQ(find(report, "model.norm.weight")->statistics->nan, 1);

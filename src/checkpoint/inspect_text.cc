@@ -1,9 +1,9 @@
 // An inspection Report as text and as JSON.
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "checkpoint/inspect.h"

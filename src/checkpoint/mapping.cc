@@ -58,8 +58,8 @@ class Mapper {
     }
     if (head == nullptr) return;
     if (embedding == nullptr) {
-      result_.notes.push_back(fmt::format("{} is absent; {} serves as both, since the config ties them", embedding_name,
-                                          head_name));
+      result_.notes.push_back(
+          fmt::format("{} is absent; {} serves as both, since the config ties them", embedding_name, head_name));
       stand_in_ = head;
       return;
     }
@@ -67,12 +67,12 @@ class Mapper {
                        std::memcmp(head->data.data(), embedding->data.data(), head->data.size()) == 0;
     if (equal) {
       ignored_head_ = head;
-      result_.notes.push_back(fmt::format("{} is a copy of the embedding, to which the config ties it; not used",
-                                          head_name));
+      result_.notes.push_back(
+          fmt::format("{} is a copy of the embedding, to which the config ties it; not used", head_name));
     } else {
       config_.tie_embeddings = false;
-      result_.notes.push_back(fmt::format("{} differs from the embedding although the config ties them; both are used",
-                                          head_name));
+      result_.notes.push_back(
+          fmt::format("{} differs from the embedding although the config ties them; both are used", head_name));
     }
   }
 
@@ -179,7 +179,8 @@ class Mapper {
     }
     problem(Problem::unexpected, file.name, Code::malformed,
             fmt::format("unknown tensor {} ({}, {}): a {}-layout model of {} layers and {} experts has none of this "
-                        "name", file.name, file.dtype_name, shape_text(file.shape), layout_name(config_.layout),
+                        "name",
+                        file.name, file.dtype_name, shape_text(file.shape), layout_name(config_.layout),
                         config_.num_layers(), config_.num_experts),
             std::move(hint));
   }

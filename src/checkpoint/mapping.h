@@ -21,9 +21,9 @@ struct TensorProblem {
 };
 
 struct Mapping {
-  std::map<std::string, Tensor, std::less<>> tensors;                // canonical name → view into the files
-  std::map<std::string, std::string, std::less<>> canonical_of;      // file name → canonical name, for people
-  std::vector<std::unique_ptr<std::vector<float>>> scales;           // what row_scale points to
+  std::map<std::string, Tensor, std::less<>> tensors;            // canonical name → view into the files
+  std::map<std::string, std::string, std::less<>> canonical_of;  // file name → canonical name, for people
+  std::vector<std::unique_ptr<std::vector<float>>> scales;       // what row_scale points to
   std::vector<TensorProblem> problems;
   std::vector<std::string> notes;
 };

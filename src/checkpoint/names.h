@@ -12,8 +12,8 @@
 
 namespace zaya::checkpoint {
 
-// One tensor under its canonical name (checkpoint.h). Every tensor may be F32, BF16 or F16; expert matrices also F8_E4M3
-// with a factor per row.
+// One tensor under its canonical name (checkpoint.h). Every tensor may be F32, BF16 or F16; expert matrices also
+// F8_E4M3 with a factor per row.
 struct ExpectedTensor {
   std::string name;
   std::vector<int64_t> shape;
@@ -41,8 +41,8 @@ struct NameTarget {
 // Reads a file's tensor name; `layers` is the number of native layers.
 NameTarget resolve_name(Layout layout, std::string_view file_name, int64_t layers);
 
-// How `layout` spells a canonical name. Experts come out as single matrices in the native layout ("….3.gate_proj.weight")
-// unless `stacked`, and as linear_fc1 / linear_fc2 in the original one.
+// How `layout` spells a canonical name. Experts come out as single matrices in the native layout
+// ("….3.gate_proj.weight") unless `stacked`, and as linear_fc1 / linear_fc2 in the original one.
 std::string file_name(Layout layout, std::string_view canonical, int64_t layers, bool stacked = true);
 
 // The layout that a set of names shows: `model.norm.weight` or `model.final_norm.weight`, else names that only one of

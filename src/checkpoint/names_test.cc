@@ -47,7 +47,8 @@ TEST(Names, OriginalToCanonical) {
       {"model.layers.7.zaya_block.experts.local_experts.11.linear_fc2.weight", "model.layers.3.mlp.experts.11.down"},
       {"model.res_scale.hidden_states_scale", "model.layers.39.post_mlp_residual_scale.hidden_states_scale"},
   };
-  for (const auto& [original, canonical] : pairs) EXPECT_EQ(resolved(Layout::original, original), canonical) << original;
+  for (const auto& [original, canonical] : pairs)
+    EXPECT_EQ(resolved(Layout::original, original), canonical) << original;
   const NameTarget both =
       resolve_name(Layout::original, "model.layers.7.zaya_block.experts.local_experts.11.linear_fc1.weight", 40);
   EXPECT_EQ(both.kind, Kind::expert_gate_up);

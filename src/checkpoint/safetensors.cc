@@ -1,10 +1,10 @@
 #include "checkpoint/safetensors.h"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <string_view>
 #include <utility>
 
@@ -206,13 +206,13 @@ Status check_coverage(const std::vector<Tensor>& tensors, std::span<const std::b
   for (const Tensor& tensor : tensors) {
     const auto begin = static_cast<size_t>(tensor.data.data() - buffer.data());
     if (begin < cursor) {
-      return Status(Code::malformed,
-                    fmt::format("{}: tensors {} and {} overlap at byte {} of the data", label, previous->name,
-                                tensor.name, begin));
+      return Status(Code::malformed, fmt::format("{}: tensors {} and {} overlap at byte {} of the data", label,
+                                                 previous->name, tensor.name, begin));
     }
     if (begin > cursor) {
-      return Status(Code::malformed, fmt::format("{}: bytes {} to {} of the data, before tensor {}, belong to no tensor",
-                                                 label, cursor, begin, tensor.name));
+      return Status(Code::malformed,
+                    fmt::format("{}: bytes {} to {} of the data, before tensor {}, belong to no tensor", label, cursor,
+                                begin, tensor.name));
     }
     cursor = begin + tensor.data.size();
     previous = &tensor;
@@ -234,13 +234,15 @@ Result<Safetensors> parse_safetensors(std::span<const std::byte> file, const std
   uint64_t header_size = 0;
   for (int i = 7; i >= 0; --i) header_size = header_size << 8 | static_cast<uint64_t>(file[static_cast<size_t>(i)]);
   if (header_size > max_header_bytes) {
-    return Status(Code::out_of_range, fmt::format("{}: the header claims {} bytes; the format allows {}", label,
-                                                  header_size, max_header_bytes),
-                  "this is not a safetensors file, or it is damaged");
+    return Status(
+        Code::out_of_range,
+        fmt::format("{}: the header claims {} bytes; the format allows {}", label, header_size, max_header_bytes),
+        "this is not a safetensors file, or it is damaged");
   }
   if (header_size > file.size() - 8) {
-    return Status(Code::malformed, fmt::format("{}: the header claims {} bytes, the file has {} after its length", label,
-                                               header_size, file.size() - 8),
+    return Status(Code::malformed,
+                  fmt::format("{}: the header claims {} bytes, the file has {} after its length", label, header_size,
+                              file.size() - 8),
                   "the file is truncated: download it again");
   }
   std::string_view header(reinterpret_cast<const char*>(file.data()) + 8, static_cast<size_t>(header_size));

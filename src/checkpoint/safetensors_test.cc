@@ -19,7 +19,8 @@ void expect_refused(const Result<Safetensors>& result, Code code, const std::str
   EXPECT_THAT(result.status().message(), HasSubstr(part));
 }
 
-const char* two = R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"BF16","shape":[1,3],"data_offsets":[8,14]}})";
+const char* two =
+    R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"BF16","shape":[1,3],"data_offsets":[8,14]}})";
 
 TEST(Safetensors, ReadsNamesShapesAndData) {
   std::string file = raw_safetensors(two, 0);
@@ -36,9 +37,10 @@ TEST(Safetensors, ReadsNamesShapesAndData) {
 }
 
 TEST(Safetensors, ReadsMetadataPaddingEmptyTensorsAndOtherDtypes) {
-  const auto parsed = parse(R"({"__metadata__":{"format":"pt"},"e":{"dtype":"F64","shape":[0,9999999999999],"data_offsets":[3,3]},)"
-                            R"("s":{"dtype":"F6_E2M3","shape":[4],"data_offsets":[0,3]},"z":{"dtype":"I16","shape":[],"data_offsets":[3,5]}}      )",
-                            5);
+  const auto parsed = parse(
+      R"({"__metadata__":{"format":"pt"},"e":{"dtype":"F64","shape":[0,9999999999999],"data_offsets":[3,3]},)"
+      R"("s":{"dtype":"F6_E2M3","shape":[4],"data_offsets":[0,3]},"z":{"dtype":"I16","shape":[],"data_offsets":[3,5]}}      )",
+      5);
   ASSERT_TRUE(parsed.ok()) << parsed.status().to_string();
   EXPECT_EQ(parsed->metadata.at("format"), "pt");
   EXPECT_EQ(parsed->tensors.size(), 3u);
@@ -75,12 +77,21 @@ TEST(Safetensors, HeaderAboveTheLimit) {
 }
 
 TEST(Safetensors, OverlapsAndHoles) {
-  expect_refused(parse(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[3,7]}})", 7),
-                 Code::malformed, "tensors a and b overlap at byte 3");
-  expect_refused(parse(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}})", 4),
-                 Code::malformed, "tensors a and b overlap at byte 0");
-  expect_refused(parse(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[2],"data_offsets":[6,8]}})", 8),
-                 Code::malformed, "bytes 4 to 6 of the data, before tensor b, belong to no tensor");
+  expect_refused(
+      parse(
+          R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[3,7]}})",
+          7),
+      Code::malformed, "tensors a and b overlap at byte 3");
+  expect_refused(
+      parse(
+          R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}})",
+          4),
+      Code::malformed, "tensors a and b overlap at byte 0");
+  expect_refused(
+      parse(
+          R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[2],"data_offsets":[6,8]}})",
+          8),
+      Code::malformed, "bytes 4 to 6 of the data, before tensor b, belong to no tensor");
   expect_refused(parse(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[1,5]}})", 5), Code::malformed, "bytes 0 to 1");
   expect_refused(parse(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}})", 6), Code::malformed,
                  "bytes 4 to 6 of the data, at the end");
@@ -90,7 +101,8 @@ TEST(Safetensors, SizesThatDoNotFit) {
   const auto entry = [](const std::string& dtype, const std::string& shape, const std::string& offsets) {
     return "{\"a\":{\"dtype\":\"" + dtype + "\",\"shape\":" + shape + ",\"data_offsets\":" + offsets + "}}";
   };
-  expect_refused(parse(entry("F32", "[3]", "[0,8]"), 8), Code::malformed, "(F32, 3) needs 12 bytes, its data_offsets span 8");
+  expect_refused(parse(entry("F32", "[3]", "[0,8]"), 8), Code::malformed,
+                 "(F32, 3) needs 12 bytes, its data_offsets span 8");
   expect_refused(parse(entry("F32", "[2]", "[8,0]"), 8), Code::malformed, "claims bytes 8 to 0");
   expect_refused(parse(entry("F32", "[-2]", "[0,8]"), 8), Code::malformed, "shape of a cannot be the number -2");
   expect_refused(parse(entry("F32", "[2.0]", "[0,8]"), 8), Code::malformed, "shape of a cannot be the number 2.0");
@@ -106,8 +118,19 @@ TEST(Safetensors, SizesThatDoNotFit) {
 
 TEST(Safetensors, HeadersThatAreNotTheGrammar) {
   for (const char* header :
-       {"", "[]", "null", " {}", "{", "{}}", "{}x", R"({"a":1})", R"({"a":{}})", R"({"a":[]})", R"({"a":{"a":{"a":{}}}})",
-        R"({"a":{"dtype":7,"shape":[1],"data_offsets":[0,1]}})", R"({"a":{"dtype":"U8","shape":1,"data_offsets":[0,1]}})",
+       {"",
+        "[]",
+        "null",
+        " {}",
+        "{",
+        "{}}",
+        "{}x",
+        R"({"a":1})",
+        R"({"a":{}})",
+        R"({"a":[]})",
+        R"({"a":{"a":{"a":{}}}})",
+        R"({"a":{"dtype":7,"shape":[1],"data_offsets":[0,1]}})",
+        R"({"a":{"dtype":"U8","shape":1,"data_offsets":[0,1]}})",
         R"({"a":{"dtype":"U8","shape":[[1]],"data_offsets":[0,1]}})",
         R"({"a":{"dtype":"U8","shape":[true],"data_offsets":[0,1]}})",
         R"({"a":{"dtype":"U8","dtype":"U8","shape":[1],"data_offsets":[0,1]}})",
@@ -121,8 +144,11 @@ TEST(Safetensors, HeadersThatAreNotTheGrammar) {
     ASSERT_FALSE(parsed.ok()) << header;
     EXPECT_EQ(parsed.status().code(), Code::malformed) << header;
   }
-  expect_refused(parse(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})", 2),
-                 Code::malformed, "tensor a stands twice");
+  expect_refused(
+      parse(
+          R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})",
+          2),
+      Code::malformed, "tensor a stands twice");
   // Nesting costs no stack.
   EXPECT_FALSE(parse("{\"a\":" + std::string(1 << 20, '['), 0).ok());
 }

@@ -2,11 +2,11 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
 
@@ -92,9 +92,9 @@ Status SafetensorsWriter::write_all(std::span<const std::byte> bytes) {
 
 Status SafetensorsWriter::append(std::span<const std::byte> bytes) {
   if (static_cast<int64_t>(bytes.size()) > expected_ - written_) {
-    return Status(Code::invalid_argument, fmt::format("{}: {} bytes beyond the {} declared", path_.string(),
-                                                      written_ + static_cast<int64_t>(bytes.size()) - expected_,
-                                                      expected_));
+    return Status(Code::invalid_argument,
+                  fmt::format("{}: {} bytes beyond the {} declared", path_.string(),
+                              written_ + static_cast<int64_t>(bytes.size()) - expected_, expected_));
   }
   ZAYA_RETURN_IF_ERROR(write_all(bytes));
   written_ += static_cast<int64_t>(bytes.size());

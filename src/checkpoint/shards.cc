@@ -37,10 +37,10 @@ Result<WeightMap> read_index(const std::filesystem::path& path) {
   WeightMap map;
   for (const auto& [tensor, shard] : at->items()) {
     if (!shard.is_string() || !is_plain_name(shard.get_ref<const std::string&>())) {
-      return Status(Code::malformed,
-                    fmt::format("{}: tensor {} is said to be in {}, which is no plain *.safetensors file name",
-                                index_file, tensor, shard.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace)
-                                                        .substr(0, 120)));
+      return Status(
+          Code::malformed,
+          fmt::format("{}: tensor {} is said to be in {}, which is no plain *.safetensors file name", index_file,
+                      tensor, shard.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace).substr(0, 120)));
     }
     map.emplace(tensor, shard.get<std::string>());
   }
@@ -54,8 +54,9 @@ bool open_one(const std::filesystem::path& directory, const std::string& name, S
   if (!file.ok()) {
     const Status status = file.status();
     const bool absent = status.code() == Code::not_found && !absent_hint.empty();
-    problems.push_back(absent ? Status(Code::not_found, fmt::format("{} names the shard {}, which is not there",
-                                                                    index_file, name), absent_hint)
+    problems.push_back(absent ? Status(Code::not_found,
+                                       fmt::format("{} names the shard {}, which is not there", index_file, name),
+                                       absent_hint)
                               : status);
     return false;
   }
@@ -99,8 +100,8 @@ void check_index(const WeightMap& index, const Shards& opened, const std::set<st
     if (unreadable.contains(shard)) continue;  // reported already
     const auto at = found.find(tensor);
     if (at == found.end()) {
-      problems.push_back(Status(Code::malformed, fmt::format("{} says that tensor {} is in {}, where it is not",
-                                                             index_file, tensor, shard)));
+      problems.push_back(Status(
+          Code::malformed, fmt::format("{} says that tensor {} is in {}, where it is not", index_file, tensor, shard)));
     } else if (at->second != shard) {
       problems.push_back(Status(Code::malformed, fmt::format("{} says that tensor {} is in {}, but it is in {}",
                                                              index_file, tensor, shard, at->second)));

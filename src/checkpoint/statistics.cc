@@ -38,9 +38,7 @@ void accumulate(const float* values, Lanes& sums) {
 
 }  // namespace
 
-double Statistics::rms() const {
-  return finite() > 0 ? std::sqrt(sum_of_squares / static_cast<double>(finite())) : 0;
-}
+double Statistics::rms() const { return finite() > 0 ? std::sqrt(sum_of_squares / static_cast<double>(finite())) : 0; }
 
 void Statistics::add(const Statistics& other) {
   count += other.count;

@@ -1,12 +1,12 @@
 #include "checkpoint/synthetic.h"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <utility>
@@ -19,8 +19,8 @@
 namespace zaya::checkpoint {
 namespace {
 
-constexpr size_t table_size = 4096;            // 12 bits of randomness choose a value
-constexpr size_t piece_values = size_t{1} << 20;  // generated at a time
+constexpr size_t table_size = 4096;                 // 12 bits of randomness choose a value
+constexpr size_t piece_values = size_t{1} << 20;    // generated at a time
 constexpr int64_t spare_bytes = int64_t{64} << 20;  // left free on the disk
 
 // The distribution of one tensor's values.
@@ -247,8 +247,8 @@ Status prepare_directory(const std::filesystem::path& directory, int64_t bytes) 
   }
   const auto space = std::filesystem::space(directory, error);
   if (error) {
-    return Status(Code::io_error, fmt::format("cannot ask for the room on {}: {}", directory.string(),
-                                              error.message()));
+    return Status(Code::io_error,
+                  fmt::format("cannot ask for the room on {}: {}", directory.string(), error.message()));
   }
   if (space.available < static_cast<uintmax_t>(bytes + spare_bytes)) {
     return Status(Code::resource_exhausted,
@@ -285,9 +285,8 @@ Status write_synthetic(const ModelConfig& shape, const std::filesystem::path& di
   index["metadata"] = {{"total_size", total}};
   nlohmann::json weight_map = nlohmann::json::object();  // sorted, as other writers have it
   for (size_t i = 0; i < shards.size(); ++i) {
-    const std::string name = shards.size() == 1
-                                 ? "model.safetensors"
-                                 : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
+    const std::string name = shards.size() == 1 ? "model.safetensors"
+                                                : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
     ZAYA_RETURN_IF_ERROR(writer.write_shard(name, shards[i]));
     for (const TensorDeclaration& tensor : shards[i]) weight_map[tensor.name] = name;
   }

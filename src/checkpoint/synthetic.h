@@ -15,8 +15,8 @@ namespace zaya::checkpoint {
 
 struct SyntheticOptions {
   uint64_t seed = 0;
-  DType dtype = DType::bf16;                  // bf16, f16 or f32; f8_e4m3 writes experts so (with factors), the rest BF16
-  int64_t shard_bytes = 4'500'000'000;        // a shard holds at least one tensor, however large
+  DType dtype = DType::bf16;            // bf16, f16 or f32; f8_e4m3 writes experts so (with factors), the rest BF16
+  int64_t shard_bytes = 4'500'000'000;  // a shard holds at least one tensor, however large
 };
 
 // Bytes written so far and in all; false stops, and removes what was written.

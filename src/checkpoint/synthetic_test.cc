@@ -50,7 +50,8 @@ TEST(Synthetic, ShardsHoldTheSameWeights) {
   ASSERT_TRUE(write_synthetic(*shape_named("tiny"), other.path(), {.seed = 4}).ok());
   EXPECT_TRUE(std::filesystem::exists(whole.path() / "model.safetensors"));
   EXPECT_TRUE(std::filesystem::exists(sharded.path() / "model.safetensors.index.json"));
-  const auto a = Checkpoint::open(whole.path()), b = Checkpoint::open(sharded.path()), c = Checkpoint::open(other.path());
+  const auto a = Checkpoint::open(whole.path()), b = Checkpoint::open(sharded.path()),
+             c = Checkpoint::open(other.path());
   ASSERT_TRUE(a.ok()) << a.status().to_string();
   ASSERT_TRUE(b.ok()) << b.status().to_string();
   ASSERT_TRUE(c.ok()) << c.status().to_string();
@@ -61,8 +62,10 @@ TEST(Synthetic, ShardsHoldTheSameWeights) {
     }
   }
   // Tensors and experts differ from each other, too.
-  EXPECT_NE(to_f32(*a->find("model.layers.0.mlp.experts.0.gate")), to_f32(*a->find("model.layers.0.mlp.experts.1.gate")));
-  EXPECT_NE(to_f32(*a->find("model.layers.0.mlp.experts.0.gate")), to_f32(*a->find("model.layers.1.mlp.experts.0.gate")));
+  EXPECT_NE(to_f32(*a->find("model.layers.0.mlp.experts.0.gate")),
+            to_f32(*a->find("model.layers.0.mlp.experts.1.gate")));
+  EXPECT_NE(to_f32(*a->find("model.layers.0.mlp.experts.0.gate")),
+            to_f32(*a->find("model.layers.1.mlp.experts.0.gate")));
 }
 
 TEST(Synthetic, SaysWhenTheDiskIsTooSmall) {

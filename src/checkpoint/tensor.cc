@@ -18,10 +18,10 @@ struct DTypeFact {
 
 // Every dtype of the format (safetensors 0.7), with its width.
 constexpr std::array<DTypeFact, 22> dtype_facts = {{
-    {"BOOL", 8},        {"U8", 8},       {"I8", 8},       {"F8_E5M2", 8},     {"F8_E4M3", 8},     {"F8_E8M0", 8},
-    {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"I16", 16},  {"U16", 16},        {"F16", 16},        {"BF16", 16},
-    {"I32", 32},        {"U32", 32},     {"F32", 32},     {"I64", 64},        {"U64", 64},        {"F64", 64},
-    {"C64", 64},        {"F4", 4},       {"F6_E2M3", 6},  {"F6_E3M2", 6},
+    {"BOOL", 8},        {"U8", 8},          {"I8", 8},      {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8},
+    {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"I16", 16},    {"U16", 16},    {"F16", 16},    {"BF16", 16},
+    {"I32", 32},        {"U32", 32},        {"F32", 32},    {"I64", 64},    {"U64", 64},    {"F64", 64},
+    {"C64", 64},        {"F4", 4},          {"F6_E2M3", 6}, {"F6_E3M2", 6},
 }};
 
 template <class Bits, class Convert>

@@ -14,10 +14,10 @@ namespace zaya::checkpoint {
 enum class DType { f32, bf16, f16, f8_e4m3, other };
 
 struct Tensor {
-  std::string name;             // the name in the file
+  std::string name;  // the name in the file
   DType dtype = DType::other;
-  std::string dtype_name;       // as the file spells it: "BF16"
-  std::vector<int64_t> shape;   // row-major, outermost first
+  std::string dtype_name;      // as the file spells it: "BF16"
+  std::vector<int64_t> shape;  // row-major, outermost first
 
   // The elements. A file may place them at any byte; Checkpoint::open hands out data that is aligned for its dtype
   // (it copies the rare tensor that is not), a Tensor straight from parse_safetensors need not be.
@@ -26,7 +26,7 @@ struct Tensor {
   // For F8_E4M3 matrices: one factor per output row (already FP32); empty otherwise. Owned by the Checkpoint.
   std::span<const float> row_scale;
 
-  int64_t elements() const;     // product of the shape (checked when the file was opened)
+  int64_t elements() const;  // product of the shape (checked when the file was opened)
 };
 
 // Bytes of one element; 0 for `other`.
