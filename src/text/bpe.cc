@@ -53,8 +53,10 @@ void CharacterTable::add(char32_t character, TokenId id) {
   ids_[static_cast<size_t>(page) << 8 | (character & 0xFF)] = id;
 }
 
-Result<BpeModel> BpeModel::create(TokenTable vocabulary, const BpeOptions& options) {
+Result<BpeModel> BpeModel::create(TokenTable vocabulary, const BpeOptions& options, size_t merges) {
   BpeModel model;
+  model.merges_.reserve(merges);
+  model.neighbours_ = NeighbourFilter(merges);
   model.vocabulary_ = std::move(vocabulary);
   model.fuse_unk_ = options.fuse_unk;
   model.byte_fallback_ = options.byte_fallback;

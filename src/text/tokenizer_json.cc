@@ -119,12 +119,11 @@ Result<BpeModel> read_model(const JsonValue& value) {
   ZAYA_ASSIGN(options.byte_fallback, value.member("byte_fallback").boolean_or(false));
   ZAYA_ASSIGN(options.ignore_merges, value.member("ignore_merges").boolean_or(false));
   ZAYA_ASSIGN(TokenTable vocabulary, read_vocabulary(value.member("vocab")));
-  ZAYA_ASSIGN(BpeModel model, BpeModel::create(std::move(vocabulary), options));
-
   const JsonValue merges = value.member("merges");
   if (merges.is_null()) return merges.error("is missing");
   ZAYA_ASSIGN(const simdjson::dom::array array, merges.array());
-  model.reserve_merges(array.size());
+  ZAYA_ASSIGN(BpeModel model, BpeModel::create(std::move(vocabulary), options, array.size()));
+
   uint32_t rank = 0;
   for (const simdjson::dom::element element : array) {
     ZAYA_RETURN_IF_ERROR(read_merge(merges.at(element, rank), rank, model));
