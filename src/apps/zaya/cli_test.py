@@ -1,0 +1,260 @@
+#!/usr/bin/env python3
+"""The program as people and programs use it: exit codes, errors, JSON, and a conversation in a real terminal.
+
+    cli_test.py ZAYA SOURCE_DIRECTORY [unittest arguments]
+"""
+
+import json
+import os
+import pathlib
+import pty
+import re
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+ZAYA, SOURCE = sys.argv[1], sys.argv[2]
+NANO = os.path.join(SOURCE, "models", "nano")
+CASE = os.path.join(SOURCE, "src", "model", "testdata", "one_layer")
+QUESTION = "What is 47 * 86?"
+os.environ["ZAYA_MODEL"] = NANO  # a build tree may lie anywhere
+
+
+def zaya(*arguments, stdin=""):
+    return subprocess.run([ZAYA, *arguments], input=stdin, capture_output=True, text=True, timeout=300)
+
+
+class Temporary(unittest.TestCase):
+    def setUp(self):
+        self.directory = tempfile.mkdtemp(prefix="zaya-cli-")
+        self.addCleanup(shutil.rmtree, self.directory)
+
+    def path(self, name):
+        return os.path.join(self.directory, name)
+
+    def write(self, name, content):
+        with open(self.path(name), "w") as file:
+            file.write(content)
+        return self.path(name)
+
+    def copy_of(self, model):
+        shutil.copytree(model, self.path("model"))
+        return self.path("model")
+
+    def assert_fails(self, result, *words, code=1):
+        self.assertEqual(result.returncode, code, result.stderr)
+        self.assertEqual(len(result.stderr.strip().splitlines()), 1, result.stderr)
+        self.assertTrue(result.stderr.startswith("zaya: "), result.stderr)
+        for word in words:
+            self.assertIn(word, result.stderr)
+
+
+class Run(Temporary):
+    def test_answers_the_first_question_of_the_readme(self):
+        result = zaya("run", "-p", QUESTION)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("4042", result.stdout)
+        self.assertEqual(len(result.stdout.strip().splitlines()), 1, "a pipe gets the answer alone")
+
+    def test_shows_its_reasoning_when_asked(self):
+        self.assertGreater(len(zaya("run", "-p", QUESTION, "--show-thinking").stdout.splitlines()), 3)
+
+    def test_json_tells_everything(self):
+        result = json.loads(zaya("run", "-p", QUESTION, "--json", "--logprobs", "2").stdout)
+        self.assertIn("4042", result["answer"])
+        self.assertEqual(result["finish"], "stop")
+        self.assertEqual(len(result["tokens"]), len(result["logprobs"]))
+        for record in result["logprobs"]:
+            self.assertLessEqual(record["logprob"], 0)
+            self.assertEqual(len(record["top"]), 2)
+
+    def test_a_seed_repeats_and_a_prompt_may_come_from_a_pipe(self):
+        sampled = [json.loads(zaya("run", "-p", "-", "--json", "--temperature", "1.5", "--seed", "3", "-n", "30",
+                                   stdin=QUESTION).stdout)["tokens"] for _ in range(2)]
+        self.assertEqual(sampled[0], sampled[1])
+
+    def test_backends_agree(self):
+        answers = {zaya("run", "-p", "12+7=", "--backend", backend).stdout for backend in ("cpu", "reference")}
+        self.assertEqual(len(answers), 1)
+
+    def test_isa_cap_is_honoured(self):
+        for isa in ("generic", "avx2"):
+            result = subprocess.run([ZAYA, "run", "-p", "12+7="], capture_output=True, text=True,
+                                    env={**os.environ, "ZAYA_ISA": isa})
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertIn("19", result.stdout)
+
+    def test_budget_and_no_think(self):
+        hurried = json.loads(zaya("run", "-p", QUESTION, "--think-budget", "2", "-n", "60", "--json").stdout)
+        self.assertTrue(hurried["budget_spent"])
+        direct = json.loads(zaya("run", "-p", "12+7=", "--no-think", "-n", "60", "--json").stdout)
+        self.assertEqual(direct["reasoning"], "")
+
+    def test_misuse_is_2_and_failure_is_1(self):
+        self.assert_fails(zaya("run"), "prompt", code=2)
+        self.assert_fails(zaya("run", "-p", "x", "--no-such-option"), code=2)
+        self.assert_fails(zaya("frobnicate"), code=2)
+        self.assert_fails(zaya("run", "-p", "x", "--top-p", "7"), "top_p", code=2)
+        self.assert_fails(zaya("run", "/nowhere", "-p", "x"), "/nowhere")
+        self.assertEqual(zaya("--help").returncode, 0)
+        self.assertIn("Example:", zaya("run", "--help").stdout)
+
+    def test_a_prompt_beyond_the_context_is_refused(self):
+        self.assert_fails(zaya("run", "-p", "-", stdin="1 " * 50000), "context")
+
+
+class BadFiles(Temporary):
+    def test_truncated_weights(self):
+        model = self.copy_of(NANO)
+        weights = os.path.join(model, "model.safetensors")
+        os.truncate(weights, os.path.getsize(weights) - 1000)
+        self.assert_fails(zaya("run", model, "-p", "x"), "model.safetensors")
+        self.assertEqual(zaya("inspect", model).returncode, 1)
+
+    def test_nan_weights_are_reported(self):
+        model = self.copy_of(CASE)
+        weights = os.path.join(model, "model.safetensors")
+        with open(weights, "r+b") as file:
+            (header,) = struct.unpack("<Q", file.read(8))
+            tensors = json.loads(file.read(header))
+            offset = tensors["model.norm.weight"]["data_offsets"][0]
+            file.seek(8 + header + offset)
+            file.write(struct.pack("<f", float("nan")))
+        report = json.loads(zaya("inspect", model, "--json").stdout)
+        self.assertTrue(any("NaN" in warning and "model.norm.weight" in warning for warning in report["warnings"]), report["warnings"])
+
+    def test_template_that_never_ends(self):
+        loop = self.write("loop.jinja", "{% for a in range(100000) %}{% for b in range(100000) %}x{% endfor %}{% endfor %}")
+        self.assert_fails(zaya("template", loop, "--messages", self.write("m.json", "[]")))
+
+    def test_tokenizer_that_is_none(self):
+        model = self.copy_of(NANO)
+        with open(os.path.join(model, "tokenizer.json"), "w") as file:
+            file.write('{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": ["a b"]}}')
+        self.assert_fails(zaya("run", model, "-p", "x"), "tokenizer.json")
+
+
+class Plumbing(Temporary):
+    def test_logits(self):
+        out = [self.path(f"{i}.safetensors") for i in range(3)]
+        for file, extra in zip(out, (["--backend", "reference"], [], ["--chunk", "2"])):
+            result = zaya("logits", CASE, "--tokens", "2,5, 9 1", "--out", file, *extra)
+            self.assertEqual(result.returncode, 0, result.stderr)
+        reference, whole, chunked = (pathlib.Path(file).read_bytes() for file in out)
+        self.assertEqual(whole, chunked)
+        self.assertEqual(len(reference), len(whole))
+        self.assert_fails(zaya("logits", CASE, "--tokens", "1,x", "--out", out[0]), "no token id", code=2)
+        self.assert_fails(zaya("logits", CASE, "--tokens", "1,99999999", "--out", out[0]), "vocabulary")
+        self.assertFalse([name for name in os.listdir(self.directory) if "partial" in name], "no litter after a failure")
+
+    def test_tokenize_both_ways(self):
+        encoded = json.loads(zaya("tokenize", "-p", "12 + 7").stdout)
+        self.assertEqual(len(encoded["ids"]), len(encoded["tokens"]))
+        self.assertEqual(json.loads(zaya("tokenize", "--decode", "-p", json.dumps(encoded["ids"])).stdout)["text"], "12 + 7")
+        self.assertEqual(json.loads(zaya("tokenize", "--jsonl", stdin='"12 + 7"\n').stdout), encoded["ids"])
+        self.assert_fails(zaya("tokenize", "--decode", "-p", "[-1]"), "token id", code=2)
+
+    def test_template(self):
+        messages = self.write("m.json", json.dumps([{"role": "user", "content": "2+2?"}]))
+        thinking = json.loads(zaya("template", "--messages", messages).stdout)["text"]
+        direct = json.loads(zaya("template", "--messages", messages, "--no-think").stdout)["text"]
+        self.assertIn("2+2?", thinking)
+        self.assertTrue(thinking.rstrip().endswith("<think>"))
+        self.assertIn("</think>", direct)
+
+    def test_synth_writes_a_model_that_runs(self):
+        result = zaya("synth", self.path("tiny"), "--shape", "tiny")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(zaya("inspect", self.path("tiny")).returncode, 0)
+        run = json.loads(zaya("run", self.path("tiny"), "--raw", "-p", "1", "-n", "5", "--ignore-stop", "--json").stdout)
+        self.assertEqual(len(run["tokens"]), 5)
+        self.assert_fails(zaya("synth", self.path("tiny"), "--shape", "tiny"), "already holds", code=2)
+
+
+class Terminal:
+    """zaya chat behind a pseudo-terminal."""
+
+    def __init__(self, *arguments):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.environ["TERM"] = "xterm"
+            os.execv(ZAYA, [ZAYA, "chat", *arguments])
+        self.text = ""
+
+    def expect(self, pattern, timeout=60):
+        """Reads until the pattern shows up behind what was expected before; returns the text up to its end."""
+        deadline = time.monotonic() + timeout
+        while True:
+            found = re.search(pattern, self.text)
+            if found:
+                before, self.text = self.text[:found.end()], self.text[found.end():]
+                return before
+            if not select.select([self.fd], [], [], max(0, deadline - time.monotonic()))[0]:
+                raise AssertionError(f"no {pattern!r} in {self.text!r}")
+            try:
+                self.text += os.read(self.fd, 65536).decode(errors="replace")
+            except OSError:
+                raise AssertionError(f"ended without {pattern!r}: {self.text!r}") from None
+
+    def send(self, text):
+        os.write(self.fd, text.encode())
+
+    def close(self):
+        self.send("\x04")
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            try:
+                os.read(self.fd, 65536)
+            except OSError:
+                break
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+class Chat(unittest.TestCase):
+    def test_a_conversation(self):
+        chat = Terminal()
+        chat.expect(r"> ")
+        chat.send("/help\n")
+        chat.expect(r"/budget N")
+        chat.send(QUESTION + "\n")
+        answer = chat.expect(r"tok/s[^\n]*\]")
+        self.assertIn("\x1b[2m", answer)  # reasoning is dimmed
+        self.assertIn("4042", answer)
+        chat.send("/think off\n")
+        chat.expect("reasoning off")
+        chat.send("What is \\\n")
+        chat.send("5 + 6?\n")
+        chat.expect(r"tok/s[^\n]*\]")
+        chat.send("/reset\n")
+        chat.expect("new conversation")
+        chat.send("/nonsense\n")
+        chat.expect("no such command")
+        self.assertEqual(chat.close(), 0)
+
+    def test_ctrl_c_stops_the_answer_and_not_the_program(self):
+        # At this temperature the small model babbles, so that there is something to stop.
+        chat = Terminal("--temperature", "50", "--top-p", "1")
+        chat.expect(r"> ")
+        chat.send("Hello\n")
+        time.sleep(0.3)
+        os.kill(chat.pid, signal.SIGINT)
+        chat.expect(r"stopped\]|tok/s[^\n]*\]")
+        chat.expect(r"> ")
+        os.kill(chat.pid, signal.SIGINT)  # at the prompt it only says how to leave
+        chat.expect("Ctrl-D leaves")
+        self.assertEqual(chat.close(), 0)
+
+    def test_works_from_a_pipe(self):
+        result = zaya("chat", "--greedy", stdin="What is 12 + 7?\n/quit\n")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("19", result.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0], *sys.argv[3:]])
