@@ -102,7 +102,8 @@ Value filter_int(Interpreter&, const Value& input, Arguments& arguments) {
     number = float_to_integer(input.as_double());
   } else if (input.is_string()) {
     spend_text(input.text().size());
-    number = parse_integer(input.text(), bound[1].is_missing() ? 10 : require_integer(bound[1]));
+    const Value base = bound[1].is_missing() ? Value::integer(10) : bound[1];
+    if (base.is_integral()) number = parse_integer(input.text(), base.as_integer());
     if (!number) {  // "42.9" is 42
       if (const auto d = parse_float(input.text())) number = float_to_integer(*d);
     }

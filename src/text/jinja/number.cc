@@ -61,7 +61,7 @@ std::optional<double> parse_float(std::string_view text) {
 }
 
 std::optional<int64_t> parse_integer(std::string_view text, int64_t base) {
-  if (base != 0 && (base < 2 || base > 36)) fail("int() base must be >= 2 and <= 36, or 0");
+  if (base != 0 && (base < 2 || base > 36)) return std::nullopt;
   std::string_view digits = strip(text, Strip{});
   const bool negative = !digits.empty() && digits[0] == '-';
   if (negative || (!digits.empty() && digits[0] == '+')) digits.remove_prefix(1);
