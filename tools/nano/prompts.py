@@ -1,4 +1,4 @@
-"""200 chat prompts: all kinds, thinking on and off, one to three turns. The engine's greedy text is compared on them."""
+"""200 chat prompts of all kinds, thinking on and off, one to three turns, on which greedy texts are compared."""
 
 import random
 
