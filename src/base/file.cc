@@ -37,7 +37,7 @@ Result<size_t> regular_size(int fd, const std::filesystem::path& path) {
 }  // namespace
 
 Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
-  Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};  // a pipe by that name must not block
   if (file.fd < 0) return io_failure("open", path);
   ZAYA_ASSIGN(const size_t size, regular_size(file.fd, path));
   if (size == 0) return MappedFile(nullptr, 0);
@@ -60,7 +60,7 @@ MappedFile::~MappedFile() {
 }
 
 Result<std::string> read_file(const std::filesystem::path& path, size_t limit) {
-  Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};  // a pipe by that name must not block
   if (file.fd < 0) return io_failure("open", path);
   ZAYA_ASSIGN(const size_t size, regular_size(file.fd, path));
   if (size > limit) {
