@@ -180,8 +180,15 @@ Result<TokenizerData> read_tokenizer_json(std::string_view json) {
     }
   }
   ZAYA_ASSIGN(AddedTokens added, AddedTokens::create(std::move(tokens), normalizer));
-  return TokenizerData{std::move(model),   std::move(added),       std::move(normalizer), std::move(pre_tokenizer),
-                       std::move(decoder), std::move(post.prefix), std::move(post.suffix)};
+  TokenizerData data{std::move(model),   std::move(added),       std::move(normalizer), std::move(pre_tokenizer),
+                     std::move(decoder), std::move(post.prefix), std::move(post.suffix)};
+  for (const std::vector<TokenId>* ids : {&data.prefix, &data.suffix}) {
+    for (const TokenId id : *ids) {
+      if (!data.exists(id))
+        return root.member("post_processor").error("adds the id " + std::to_string(id) + ", which no token has");
+    }
+  }
+  return data;
 }
 
 }  // namespace zaya::text

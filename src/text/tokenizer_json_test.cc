@@ -321,6 +321,8 @@ TEST(TokenizerJson, PostProcessor) {
                "post_processor.special_tokens.<s>.ids[0] is -1");
   EXPECT_FAILS(parse_with("/post_processor/special_tokens/<s>/ids", std::vector<int>(40, 0)), Code::malformed,
                "adds more than 32 tokens");
+  EXPECT_FAILS(parse_with("/post_processor/special_tokens/<s>/ids/0", 100), Code::malformed,
+               "post_processor adds the id 100, which no token has");
   const json one = base()["post_processor"];
   EXPECT_TRUE(parse_with("/post_processor", {{"type", "Sequence"}, {"processors", {one}}}).ok());
   EXPECT_FAILS(parse_with("/post_processor", {{"type", "Sequence"}, {"processors", {one, one}}}), Code::unsupported,

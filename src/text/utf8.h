@@ -10,7 +10,7 @@ inline constexpr char32_t kReplacementCharacter = 0xFFFD;
 
 struct DecodedCharacter {
   char32_t value;  // kReplacementCharacter when ill-formed
-  int length;      // bytes; for ill-formed text those of the maximal subpart (Unicode 16, section 3.9, table 3-8)
+  int length;      // bytes; for ill-formed text those of the maximal subpart (Unicode, section 3.9)
   bool valid;
 };
 
