@@ -67,6 +67,9 @@ std::vector<size_t> sorted_order(const std::vector<Value>& keys, bool descending
   return positions;
 }
 
+// The argument `reverse`, which Python wants to be an integer or a boolean.
+bool is_reverse(const Value& value) { return !value.is_missing() && require_integer(value) != 0; }
+
 Value pick(const std::vector<Value>& items, const std::vector<size_t>& positions) {
   std::vector<Value> picked;
   picked.reserve(items.size());
@@ -161,7 +164,7 @@ Value filter_dictsort(Interpreter&, const Value& input, Arguments& arguments) {
     const Value& sort_key = by == "key" ? key : value;
     keys.push_back(truthy(bound[0]) ? sort_key : ignore_case(sort_key));
   }
-  return pick(items, sorted_order(keys, truthy(bound[2])));
+  return pick(items, sorted_order(keys, is_reverse(bound[2])));
 }
 
 Value filter_first(Interpreter&, const Value& input, Arguments& arguments) {
@@ -328,7 +331,7 @@ Value filter_sort(Interpreter&, const Value& input, Arguments& arguments) {
     }
     keys.push_back(Value::list(std::move(key)));
   }
-  return pick(items, sorted_order(keys, truthy(bound[0])));
+  return pick(items, sorted_order(keys, is_reverse(bound[0])));
 }
 
 Value filter_sum(Interpreter&, const Value& input, Arguments& arguments) {

@@ -148,9 +148,10 @@ Value split(Interpreter&, const Value& self, Arguments& arguments) {
 
 Value splitlines(Interpreter&, const Value& self, Arguments& arguments) {
   const auto bound = bind("splitlines", arguments, {"keepends"}, 0);
+  const bool keep_ends = !bound[0].is_missing() && require_integer(bound[0]) != 0;
   std::vector<Value> lines;
   spend_text(self.text().size());
-  for (std::string_view line : split_lines(self.text(), truthy(bound[0]))) add_piece(lines, self, line);
+  for (std::string_view line : split_lines(self.text(), keep_ends)) add_piece(lines, self, line);
   return Value::list(std::move(lines));
 }
 

@@ -34,7 +34,10 @@ bool is_defined(const Value& value) { return !value.is_undefined(); }
 bool is_escaped(const Value& value) { return value.is_string() && value.as_string().markup; }
 bool is_even(const Value& value) { return remainder_is(value, Value::integer(2), 0); }
 bool is_false(const Value& value) { return value.is(Kind::boolean) && !truthy(value); }
-bool is_filter(const Value& value) { return value.is_string() && filter_exists(value.text()); }
+bool is_filter(const Value& value) {
+  hash(value);  // a name is looked up, so what cannot be hashed is an error
+  return value.is_string() && filter_exists(value.text());
+}
 bool is_float(const Value& value) { return value.is(Kind::floating); }
 bool is_integer(const Value& value) { return value.is(Kind::integer); }
 bool is_iterable(const Value& value) { return iterable(value); }
@@ -44,7 +47,10 @@ bool is_none(const Value& value) { return value.is_none(); }
 bool is_number(const Value& value) { return value.is_number(); }
 bool is_odd(const Value& value) { return remainder_is(value, Value::integer(2), 1); }
 bool is_string(const Value& value) { return value.is_string(); }
-bool is_test(const Value& value) { return value.is_string() && find_test(value.text()); }
+bool is_test(const Value& value) {
+  hash(value);
+  return value.is_string() && find_test(value.text());
+}
 bool is_true(const Value& value) { return value.is(Kind::boolean) && truthy(value); }
 bool is_undefined(const Value& value) { return value.is_undefined(); }
 bool is_upper_text(const Value& value) { return all_cased(to_text(value), true); }

@@ -129,7 +129,12 @@ size_t hash_at(const Value& value, int depth) {
     }
     case Kind::list: fail("unhashable type: 'list'");
     case Kind::dict: fail("unhashable type: 'dict'");
-    case Kind::other: return std::hash<const void*>()(&value.as_other());
+    case Kind::other:
+      if (const auto* range = value.as<RangeObject>()) return std::hash<int64_t>()(range->length);
+      if (const auto* view = value.as<ViewObject>(); view && view->part != ViewObject::Part::values) {
+        fail("unhashable type: '" + std::string(view->type_name()) + "'");
+      }
+      return std::hash<const void*>()(&value.as_other());
     default: return static_cast<size_t>(value.kind());
   }
 }
