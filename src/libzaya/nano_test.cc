@@ -57,7 +57,7 @@ TEST(Nano, GreedyTextEqualsTransformers) {
 
   for (size_t i = 0, g = 0; i < cases.size(); i += kStride, ++g) {
     EXPECT_EQ(generations[g]->outcome().tokens, cases[i]["greedy_ids"].get<std::vector<int32_t>>()) << "prompt " << i;
-    EXPECT_EQ(session->engine->tokenizer().decode(generations[g]->outcome().tokens), cases[i]["text"].get<std::string>());
+    EXPECT_EQ(session->engine->tokenizer().decode(generations[g]->outcome().tokens, true), cases[i]["text"].get<std::string>());
   }
 }
 
