@@ -28,7 +28,7 @@ struct LoadOptions {
 };
 
 struct Message {
-  std::string role;     // "system", "user" or "assistant"
+  std::string role;  // "system", "user" or "assistant"
   std::string content;
 };
 
@@ -36,15 +36,15 @@ struct Message {
 struct GenerateOptions {
   std::optional<double> temperature;  // 0 = greedy
   std::optional<double> top_p;
-  std::optional<int64_t> top_k;       // 0 = off
+  std::optional<int64_t> top_k;  // 0 = off
   std::optional<double> min_p;
   std::optional<double> repetition_penalty;
-  std::optional<uint64_t> seed;       // unset = different each time
-  int64_t max_tokens = -1;            // new tokens, reasoning included; -1 = until the context is full
-  std::vector<std::string> stop;      // strings that end the answer
-  bool think = true;                  // let the model reason first
-  int64_t think_budget = -1;          // reasoning tokens before the answer is forced; -1 = no limit
-  std::stop_token cancel;             // asked before every token
+  std::optional<uint64_t> seed;   // unset = different each time
+  int64_t max_tokens = -1;        // new tokens, reasoning included; -1 = until the context is full
+  std::vector<std::string> stop;  // strings that end the answer
+  bool think = true;              // let the model reason first
+  int64_t think_budget = -1;      // reasoning tokens before the answer is forced; -1 = no limit
+  std::stop_token cancel;         // asked before every token
 };
 
 // A piece of streamed text; the view is valid during the call only.
@@ -60,9 +60,9 @@ struct Reply {
   std::string finish;  // "stop", "length" or "cancelled"
   int64_t prompt_tokens = 0;
   int64_t reasoning_tokens = 0;
-  int64_t new_tokens = 0;       // reasoning, answer and stop token
-  double prefill_seconds = 0;   // until the first new token
-  double decode_seconds = 0;    // from the first new token to the last
+  int64_t new_tokens = 0;      // reasoning, answer and stop token
+  double prefill_seconds = 0;  // until the first new token
+  double decode_seconds = 0;   // from the first new token to the last
 };
 
 class Model {

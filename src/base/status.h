@@ -52,7 +52,7 @@ class [[nodiscard]] Status {
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT: implicit by design
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}        // NOLINT: implicit by design
   Result(Status status) : state_(std::in_place_index<1>, std::move(status)) {  // NOLINT: implicit by design
     assert(!std::get<1>(state_).ok());
   }
@@ -77,13 +77,14 @@ class [[nodiscard]] Result {
 #define ZAYA_CONCAT(a, b) ZAYA_CONCAT_INNER(a, b)
 
 // Returns early when `expression`, a Status, is a failure.
-#define ZAYA_RETURN_IF_ERROR(expression)                         \
-  do {                                                           \
+#define ZAYA_RETURN_IF_ERROR(expression)                                                  \
+  do {                                                                                    \
     if (::zaya::Status zaya_status = (expression); !zaya_status.ok()) return zaya_status; \
   } while (false)
 
 // ZAYA_ASSIGN(auto file, open(path)): unwraps a Result or returns its failure.
-#define ZAYA_ASSIGN(declaration, expression) ZAYA_ASSIGN_INNER(ZAYA_CONCAT(zaya_result_, __LINE__), declaration, expression)
+#define ZAYA_ASSIGN(declaration, expression) \
+  ZAYA_ASSIGN_INNER(ZAYA_CONCAT(zaya_result_, __LINE__), declaration, expression)
 #define ZAYA_ASSIGN_INNER(result, declaration, expression) \
   auto result = (expression);                              \
   if (!result.ok()) return result.status();                \

@@ -80,8 +80,7 @@ void ThreadTeam::run(const std::function<void(int)>& body) {
   }
 }
 
-void ThreadTeam::parallel_for(int64_t count, int64_t grain,
-                              const std::function<void(int64_t, int64_t, int)>& body) {
+void ThreadTeam::parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t, int)>& body) {
   grain = std::max<int64_t>(1, grain);
   if (count <= grain || size_ == 1) {
     if (count > 0) body(0, count, 0);

@@ -19,7 +19,8 @@ Engine::Engine(std::unique_ptr<model::Model> model, text::Tokenizer tokenizer, E
       vocabulary_(std::min<int64_t>(tokenizer_.size(), model_->config().vocab_size)) {}
 
 Result<std::shared_ptr<Generation>> Engine::submit(Request request, EventSink sink) {
-  if (request.prompt.empty()) return Status(Code::invalid_argument, "the prompt is empty", "a prompt needs at least one token");
+  if (request.prompt.empty())
+    return Status(Code::invalid_argument, "the prompt is empty", "a prompt needs at least one token");
   ZAYA_RETURN_IF_ERROR(request.sampling.validate(vocabulary_));
   const int64_t context = model_->config().max_positions, length = static_cast<int64_t>(request.prompt.size());
   if (length > context) {
@@ -29,13 +30,15 @@ Result<std::shared_ptr<Generation>> Engine::submit(Request request, EventSink si
   }
   for (text::TokenId token : request.prompt) {
     if (token < 0 || token >= model_->config().vocab_size) {
-      return Status(Code::out_of_range,
-                    fmt::format("the prompt holds token {}; the model's vocabulary has {}", token, model_->config().vocab_size),
-                    "the tokenizer may belong to another model");
+      return Status(
+          Code::out_of_range,
+          fmt::format("the prompt holds token {}; the model's vocabulary has {}", token, model_->config().vocab_size),
+          "the tokenizer may belong to another model");
     }
   }
   std::vector<text::TokenId> pending = request.prompt;
-  auto generation = std::make_shared<Generation>(std::move(request), tokenizer_, vocabulary_, context - length, std::move(sink));
+  auto generation =
+      std::make_shared<Generation>(std::move(request), tokenizer_, vocabulary_, context - length, std::move(sink));
   if (!generation->done()) {
     active_.push_back({.generation = generation, .sequence = model_->new_sequence(), .pending = std::move(pending)});
   }

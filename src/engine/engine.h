@@ -46,8 +46,8 @@ class Engine {
   struct Active {
     std::shared_ptr<Generation> generation;
     model::SequenceState sequence;
-    std::vector<text::TokenId> pending;  // tokens the model has not seen yet
-    double started = 0, first_token = 0; // seconds on the steady clock
+    std::vector<text::TokenId> pending;   // tokens the model has not seen yet
+    double started = 0, first_token = 0;  // seconds on the steady clock
   };
 
   // The next tokens of each active request, at most prefill_chunk prompt tokens in all.

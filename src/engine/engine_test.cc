@@ -9,16 +9,20 @@ namespace {
 
 // A random model of 64 tokens from the goldens: its words mean nothing, its determinism is what counts here.
 std::unique_ptr<Engine> make_engine(int64_t prefill_chunk = 512) {
-  auto checkpoint = checkpoint::Checkpoint::open(std::filesystem::path(ZAYA_SOURCE_DIR) / "src/model/testdata/conv_3_4");
+  auto checkpoint =
+      checkpoint::Checkpoint::open(std::filesystem::path(ZAYA_SOURCE_DIR) / "src/model/testdata/conv_3_4");
   EXPECT_TRUE(checkpoint.ok()) << checkpoint.status().to_string();
-  auto model = model::Model::load(std::move(checkpoint).value(), std::move(ops::make_backend("cpu", {.threads = 2})).value());
+  auto model =
+      model::Model::load(std::move(checkpoint).value(), std::move(ops::make_backend("cpu", {.threads = 2})).value());
   EXPECT_TRUE(model.ok()) << model.status().to_string();
-  return std::make_unique<Engine>(std::move(model).value(), test_tokenizer(), EngineOptions{.prefill_chunk = prefill_chunk});
+  return std::make_unique<Engine>(std::move(model).value(), test_tokenizer(),
+                                  EngineOptions{.prefill_chunk = prefill_chunk});
 }
 
 Request request_of(int64_t prompt_tokens, int64_t max_tokens, uint64_t seed) {
   Request request;
-  for (int64_t i = 0; i < prompt_tokens; ++i) request.prompt.push_back(static_cast<text::TokenId>((i * 7 + static_cast<int64_t>(seed)) % 60));
+  for (int64_t i = 0; i < prompt_tokens; ++i)
+    request.prompt.push_back(static_cast<text::TokenId>((i * 7 + static_cast<int64_t>(seed)) % 60));
   request.max_tokens = max_tokens;
   request.sampling.seed = seed;
   return request;

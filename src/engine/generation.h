@@ -27,13 +27,13 @@ struct Thinking {
 };
 
 struct Request {
-  std::vector<text::TokenId> prompt;          // at least one token
+  std::vector<text::TokenId> prompt;  // at least one token
   SamplingParams sampling;
-  int64_t max_tokens = -1;                    // new tokens, reasoning included; -1 = until the context is full
-  std::vector<text::TokenId> stop_tokens;     // end the answer, and are not part of its text
-  std::vector<std::string> stop_strings;      // looked for in the answer, not in the reasoning
+  int64_t max_tokens = -1;                 // new tokens, reasoning included; -1 = until the context is full
+  std::vector<text::TokenId> stop_tokens;  // end the answer, and are not part of its text
+  std::vector<std::string> stop_strings;   // looked for in the answer, not in the reasoning
   Thinking thinking;
-  std::stop_token cancel;                     // asked before each step
+  std::stop_token cancel;  // asked before each step
 };
 
 enum class Finish { none, stop, length, cancelled, failed };
@@ -44,23 +44,23 @@ const char* finish_name(Finish finish);
 // held back.
 struct Event {
   Sampled sampled;
-  bool forced = false;    // part of a forced close, not the model's choice
+  bool forced = false;                               // part of a forced close, not the model's choice
   std::vector<text::ReasoningParser::Piece> pieces;  // text that is settled now; may be empty
 };
 using EventSink = std::function<void(const Event&)>;
 
 struct Outcome {
   Finish finish = Finish::none;
-  Status failure;                       // when finish is failed
-  std::string stop_string;              // the one that ended it, if one did
-  std::vector<text::TokenId> tokens;    // all new tokens, the stop token included
+  Status failure;                     // when finish is failed
+  std::string stop_string;            // the one that ended it, if one did
+  std::vector<text::TokenId> tokens;  // all new tokens, the stop token included
   std::string reasoning;
-  std::string answer;                   // behind reasoning: without the line breaks that part the two
+  std::string answer;  // behind reasoning: without the line breaks that part the two
   int64_t prompt_tokens = 0;
   int64_t reasoning_tokens = 0;
-  bool budget_spent = false;            // the close of the reasoning was forced
-  double prefill_seconds = 0;           // from the first step to the first token
-  double decode_seconds = 0;            // from the first token to the last
+  bool budget_spent = false;   // the close of the reasoning was forced
+  double prefill_seconds = 0;  // from the first step to the first token
+  double decode_seconds = 0;   // from the first token to the last
 };
 
 class Generation {
@@ -95,8 +95,8 @@ class Generation {
   text::ReasoningParser parser_;
   StopMatcher stops_;
   const text::Tokenizer tokenizer_;
-  std::deque<text::TokenId> forced_;   // tokens of a forced close still to come
-  bool answering_ = false;             // the answer's first character is out
+  std::deque<text::TokenId> forced_;  // tokens of a forced close still to come
+  bool answering_ = false;            // the answer's first character is out
   Outcome outcome_;
 };
 

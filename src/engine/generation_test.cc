@@ -100,7 +100,7 @@ TEST(Generation, ForcesTheCloseOfTheReasoningAtTheBudget) {
   EXPECT_EQ(result.outcome.answer, "ANSWER");
   EXPECT_TRUE(result.outcome.budget_spent);
   // a b c d, then newline, close tag, two newlines forced, then the model again.
-  const std::vector<bool> expected = {false, false, false, false, true, true, true, true,
+  const std::vector<bool> expected = {false, false, false, false, true,  true,  true, true,
                                       false, false, false, false, false, false, false};
   EXPECT_EQ(result.forced, expected);
 }

@@ -28,7 +28,8 @@ Status SamplingParams::validate(int64_t vocabulary) const {
   if (!within(repetition_penalty, 0.01, 100)) {
     return out_of_bounds("repetition_penalty", repetition_penalty, "between 0.01 and 100");
   }
-  if (!within(presence_penalty, -100, 100)) return out_of_bounds("presence_penalty", presence_penalty, "between -100 and 100");
+  if (!within(presence_penalty, -100, 100))
+    return out_of_bounds("presence_penalty", presence_penalty, "between -100 and 100");
   if (!within(frequency_penalty, -100, 100)) {
     return out_of_bounds("frequency_penalty", frequency_penalty, "between -100 and 100");
   }
@@ -45,7 +46,8 @@ Status SamplingParams::validate(int64_t vocabulary) const {
 Sampler::Sampler(SamplingParams params, int64_t vocabulary)
     : params_(std::move(params)),
       vocabulary_(vocabulary),
-      random_(params_.seed.has_value() ? *params_.seed : (uint64_t{std::random_device{}()} << 32 | std::random_device{}())) {}
+      random_(params_.seed.has_value() ? *params_.seed
+                                       : (uint64_t{std::random_device{}()} << 32 | std::random_device{}())) {}
 
 void Sampler::add_prompt(std::span<const int32_t> tokens) {
   if (params_.repetition_penalty == 1.0) return;
@@ -91,16 +93,17 @@ Result<Sampled> Sampler::sample(std::span<const float> logits) {
                   "its weights may hold NaN or infinities: run `zaya inspect` on it");
   }
   Sampled sampled;
-  sampled.token = params_.temperature == 0
-                      ? std::min_element(candidates_.begin(), candidates_.end(), likelier)->token
-                      : draw(candidates_);
+  sampled.token = params_.temperature == 0 ? std::min_element(candidates_.begin(), candidates_.end(), likelier)->token
+                                           : draw(candidates_);
   attach_logprobs(logits, sampled);
   return sampled;
 }
 
 int32_t Sampler::draw(std::vector<Candidate>& candidates) {
   const float greatest = std::min_element(candidates.begin(), candidates.end(), likelier)->logit;
-  const auto mass = [&](const Candidate& c) { return std::exp((static_cast<double>(c.logit) - greatest) / params_.temperature); };
+  const auto mass = [&](const Candidate& c) {
+    return std::exp((static_cast<double>(c.logit) - greatest) / params_.temperature);
+  };
 
   if (params_.min_p > 0) {
     std::erase_if(candidates, [&](const Candidate& c) { return mass(c) < params_.min_p; });

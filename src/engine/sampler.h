@@ -23,8 +23,8 @@ struct SamplingParams {
   double presence_penalty = 0.0;    // subtracted once from tokens that the output holds
   double frequency_penalty = 0.0;   // subtracted per occurrence in the output
   std::vector<std::pair<int32_t, float>> logit_bias;  // token, added to its logit
-  std::optional<uint64_t> seed;     // none = from the system's entropy
-  int top_logprobs = -1;            // -1 = no logprobs; k ≥ 0 = the chosen token's and the k likeliest
+  std::optional<uint64_t> seed;                       // none = from the system's entropy
+  int top_logprobs = -1;  // -1 = no logprobs; k ≥ 0 = the chosen token's and the k likeliest
 
   // invalid_argument with the field's name and its bounds; out_of_range for a bias on a token that does not exist.
   Status validate(int64_t vocabulary) const;
@@ -37,8 +37,8 @@ struct TokenLogprob {
 
 struct Sampled {
   int32_t token = 0;
-  std::optional<TokenLogprob> chosen;    // with top_logprobs ≥ 0
-  std::vector<TokenLogprob> top;         // best first
+  std::optional<TokenLogprob> chosen;  // with top_logprobs ≥ 0
+  std::vector<TokenLogprob> top;       // best first
 };
 
 class Sampler {

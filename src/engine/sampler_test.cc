@@ -63,7 +63,7 @@ TEST(Sampler, CutsKeepWhatTheyShould) {
   EXPECT_EQ(kept({.top_p = 0.49}), (std::set<int32_t>{1}));
   EXPECT_EQ(kept({.top_p = 0.75}), (std::set<int32_t>{1, 3}));
   EXPECT_EQ(kept({.top_p = 0.9}), (std::set<int32_t>{1, 2, 3}));
-  EXPECT_EQ(kept({.min_p = 0.25}), (std::set<int32_t>{1, 2, 3}));  // 0.25 · 0.5 = 0.125
+  EXPECT_EQ(kept({.min_p = 0.25}), (std::set<int32_t>{1, 2, 3}));          // 0.25 · 0.5 = 0.125
   EXPECT_EQ(kept({.top_k = 3, .top_p = 0.8}), (std::set<int32_t>{1, 3}));  // 0.8 of the 0.95 that top-k kept
   // Renormalised among the kept.
   auto seen = frequencies({.top_k = 2}, logits, 4);

@@ -35,7 +35,7 @@ TEST(StopMatcher, TheEarliestOfSeveralWins) {
 TEST(StopMatcher, HoldsBackOnlyWhatMayBecomeAStop) {
   StopMatcher matcher({"aab"});
   EXPECT_EQ(matcher.push("xaa"), "x");
-  EXPECT_EQ(matcher.push("a"), "a");   // "aaa": the last two may still begin "aab"
+  EXPECT_EQ(matcher.push("a"), "a");  // "aaa": the last two may still begin "aab"
   EXPECT_EQ(matcher.push("c"), "aac");
   EXPECT_EQ(matcher.finish(), "");
 }

@@ -27,9 +27,10 @@ inline text::Tokenizer test_tokenizer() {
     added += (added.empty() ? "" : ",") + std::string(R"({"id":)") + std::to_string(id) + R"(,"content":")" + token +
              R"(","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true})";
   }
-  const std::string json = R"({"version":"1.0","added_tokens":[)" + added +
-                           R"(],"normalizer":null,"pre_tokenizer":null,"post_processor":null,"decoder":{"type":"Fuse"},)" +
-                           R"("model":{"type":"BPE","vocab":{)" + vocabulary + R"(},"merges":[]}})";
+  const std::string json =
+      R"({"version":"1.0","added_tokens":[)" + added +
+      R"(],"normalizer":null,"pre_tokenizer":null,"post_processor":null,"decoder":{"type":"Fuse"},)" +
+      R"("model":{"type":"BPE","vocab":{)" + vocabulary + R"(},"merges":[]}})";
   Result<text::Tokenizer> tokenizer = text::Tokenizer::parse(json);
   EXPECT_TRUE(tokenizer.ok()) << tokenizer.status().to_string();
   return std::move(tokenizer).value();

@@ -45,9 +45,8 @@ TEST(Nano, GreedyTextEqualsTransformers) {
   std::vector<std::shared_ptr<engine::Generation>> generations;
   for (size_t i = 0; i < cases.size(); i += kStride) {
     const text::Json& golden = cases[i];
-    Result<engine::Request> request =
-        session->chat_request({{"messages", golden["messages"]}},
-                              {.temperature = 0, .think = golden["enable_thinking"].get<bool>()});
+    Result<engine::Request> request = session->chat_request(
+        {{"messages", golden["messages"]}}, {.temperature = 0, .think = golden["enable_thinking"].get<bool>()});
     ASSERT_TRUE(request.ok()) << request.status().to_string();
     EXPECT_EQ(request->prompt, golden["prompt_ids"].get<std::vector<int32_t>>()) << "prompt " << i;
     request->max_tokens = static_cast<int64_t>(golden["greedy_ids"].size());
@@ -57,7 +56,8 @@ TEST(Nano, GreedyTextEqualsTransformers) {
 
   for (size_t i = 0, g = 0; i < cases.size(); i += kStride, ++g) {
     EXPECT_EQ(generations[g]->outcome().tokens, cases[i]["greedy_ids"].get<std::vector<int32_t>>()) << "prompt " << i;
-    EXPECT_EQ(session->engine->tokenizer().decode(generations[g]->outcome().tokens, true), cases[i]["text"].get<std::string>());
+    EXPECT_EQ(session->engine->tokenizer().decode(generations[g]->outcome().tokens, true),
+              cases[i]["text"].get<std::string>());
   }
 }
 
@@ -66,9 +66,8 @@ TEST(Nano, AnswersThroughThePublicHeader) {
   Result<Model> model = Model::load(source() / "models/nano");
   ASSERT_TRUE(model.ok()) << model.status().to_string();
   std::string reasoning, answer;
-  Result<Reply> reply = model->chat({{"user", "What is 47 * 86?"}}, {.temperature = 0}, [&](const Piece& piece) {
-    (piece.reasoning ? reasoning : answer) += piece.text;
-  });
+  Result<Reply> reply = model->chat({{"user", "What is 47 * 86?"}}, {.temperature = 0},
+                                    [&](const Piece& piece) { (piece.reasoning ? reasoning : answer) += piece.text; });
   ASSERT_TRUE(reply.ok()) << reply.status().to_string();
   EXPECT_NE(reply->answer.find("4042"), std::string::npos) << reply->answer;
   EXPECT_EQ(reply->answer, answer);
@@ -77,7 +76,8 @@ TEST(Nano, AnswersThroughThePublicHeader) {
   EXPECT_GT(reply->reasoning_tokens, 10);
 
   // A budget cuts the reasoning short, and an answer still comes.
-  Result<Reply> hurried = model->chat({{"user", "What is 47 * 86?"}}, {.temperature = 0, .max_tokens = 100, .think_budget = 3});
+  Result<Reply> hurried =
+      model->chat({{"user", "What is 47 * 86?"}}, {.temperature = 0, .max_tokens = 100, .think_budget = 3});
   ASSERT_TRUE(hurried.ok());
   EXPECT_LT(hurried->reasoning_tokens, 8);
   EXPECT_FALSE(hurried->answer.empty());

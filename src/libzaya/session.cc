@@ -27,7 +27,9 @@ Result<engine::SamplingParams> load_sampling_defaults(const std::filesystem::pat
   params.top_p = 0.95;
   const std::filesystem::path path = directory / "generation_config.json";
   const Result<std::string> content = read_file(path, size_t{1} << 20);
-  if (!content.ok()) return content.status().code() == Code::not_found ? Result(params) : Result<engine::SamplingParams>(content.status());
+  if (!content.ok())
+    return content.status().code() == Code::not_found ? Result(params)
+                                                      : Result<engine::SamplingParams>(content.status());
   const text::Json json = text::Json::parse(*content, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) return Status(Code::malformed, fmt::format("{} is not a JSON object", path.string()));
 

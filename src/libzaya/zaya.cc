@@ -28,8 +28,7 @@ Result<Model> Model::load(const std::filesystem::path& directory, const LoadOpti
   return Model(std::make_unique<Impl>(Impl{std::move(session)}));
 }
 
-Result<Reply> Model::chat(const std::vector<Message>& messages, const GenerateOptions& options,
-                          const PieceSink& sink) {
+Result<Reply> Model::chat(const std::vector<Message>& messages, const GenerateOptions& options, const PieceSink& sink) {
   text::Json list = text::Json::array();
   for (const Message& message : messages) list.push_back({{"role", message.role}, {"content", message.content}});
   return impl_->generate(impl_->session.chat_request({{"messages", std::move(list)}}, options), sink);

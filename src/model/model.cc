@@ -97,8 +97,10 @@ void Model::layer(const LayerWeights& w, std::span<const ops::Run> runs, int64_t
   backend_->rms_norm(s.residual.data(), n, c.hidden_size, w.input_norm, c.rms_norm_eps, s.normed.data());
   backend_->project(w.q, w.q_bias, s.normed.data(), n, s.c0.data(), c.conv_channels());
   backend_->project(w.k, w.k_bias, s.normed.data(), n, s.c0.data() + c.q_width(), c.conv_channels());
-  backend_->project(w.value_current, w.value_current_bias, s.normed.data(), n, s.value_current.data(), c.kv_width() / 2);
-  backend_->project(w.value_delayed, w.value_delayed_bias, s.normed.data(), n, s.value_delayed.data(), c.kv_width() / 2);
+  backend_->project(w.value_current, w.value_current_bias, s.normed.data(), n, s.value_current.data(),
+                    c.kv_width() / 2);
+  backend_->project(w.value_delayed, w.value_delayed_bias, s.normed.data(), n, s.value_delayed.data(),
+                    c.kv_width() / 2);
   backend_->cca(w.cca_shape, w.cca, runs, s.c0.data(), s.value_current.data(), s.value_delayed.data(),
                 s.cos[w.rotary].data(), s.sin[w.rotary].data(), s.q.data());
   backend_->attend(w.cca_shape, runs, s.q.data(), s.attended.data());
@@ -154,12 +156,14 @@ Status Model::forward(std::span<const TokenRun> runs, std::vector<float>& logits
     run.sequence->advance(count);
   }
   if (rows > 0) {
-    backend_->rms_norm(work_.wanted.data(), rows, c.hidden_size, weights_.final_norm, c.rms_norm_eps, work_.normed.data());
+    backend_->rms_norm(work_.wanted.data(), rows, c.hidden_size, weights_.final_norm, c.rms_norm_eps,
+                       work_.normed.data());
     backend_->project(weights_.head, weights_.head_bias, work_.normed.data(), rows, logits.data(), c.vocab_size);
   }
   return Status();
 } catch (const std::bad_alloc&) {
-  return Status(Code::resource_exhausted, "no memory for this step's activations", "use smaller chunks or fewer sequences");
+  return Status(Code::resource_exhausted, "no memory for this step's activations",
+                "use smaller chunks or fewer sequences");
 }
 
 }  // namespace zaya::model

@@ -29,9 +29,9 @@ struct TokenRun {
 // What a step computed on the way, for parity checks. Called after each layer.
 struct LayerTrace {
   int64_t layer = 0;
-  std::span<const float> residual;    // [n, hidden], the stream after the layer
-  std::span<const int32_t> choice;    // [n, experts_per_token]; num_experts = skip
-  std::span<const float> weight;      // [n, experts_per_token]
+  std::span<const float> residual;  // [n, hidden], the stream after the layer
+  std::span<const int32_t> choice;  // [n, experts_per_token]; num_experts = skip
+  std::span<const float> weight;    // [n, experts_per_token]
 };
 using TraceFunction = std::function<void(const LayerTrace&)>;
 
@@ -60,14 +60,14 @@ class Model {
 
   // Activations of a step, kept between steps.
   struct Workspace {
-    std::vector<float> residual, normed, branch;         // [n, hidden]
-    std::vector<float> c0, q, attended;                  // [n, channels], [n, q_width] twice
-    std::vector<float> value_current, value_delayed;     // [n, kv_width / 2]
-    std::vector<float> router_state;                     // [n, router_width]
-    std::vector<int32_t> choice;                         // [n, experts_per_token]
+    std::vector<float> residual, normed, branch;      // [n, hidden]
+    std::vector<float> c0, q, attended;               // [n, channels], [n, q_width] twice
+    std::vector<float> value_current, value_delayed;  // [n, kv_width / 2]
+    std::vector<float> router_state;                  // [n, router_width]
+    std::vector<int32_t> choice;                      // [n, experts_per_token]
     std::vector<float> choice_weight;
-    std::vector<std::vector<float>> cos, sin;            // per rotary: [n, dims / 2]
-    std::vector<float> wanted;                           // [rows, hidden]
+    std::vector<std::vector<float>> cos, sin;  // per rotary: [n, dims / 2]
+    std::vector<float> wanted;                 // [rows, hidden]
     void resize(const checkpoint::ModelConfig& config, int64_t n);
   };
 

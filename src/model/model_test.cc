@@ -57,9 +57,8 @@ std::vector<Parameter> parameters() {
   return all;
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, StateTest, testing::ValuesIn(parameters()), [](const auto& instance) {
-  return instance.param.model + "_" + instance.param.backend;
-});
+INSTANTIATE_TEST_SUITE_P(Models, StateTest, testing::ValuesIn(parameters()),
+                         [](const auto& instance) { return instance.param.model + "_" + instance.param.backend; });
 
 TEST_P(StateTest, PrefillInTwoChunksAtEverySplitEqualsWhole) {
   const std::vector<int32_t> tokens = random_tokens(70);  // more than one page

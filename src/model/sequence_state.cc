@@ -36,10 +36,10 @@ int64_t SequenceState::bytes() const {
 
 Status SequenceState::reserve(int64_t count) {
   if (count < 0 || count > shape_->max_positions - length_) {
-    return Status(Code::out_of_range,
-                  fmt::format("{} tokens do not fit behind {}: the model's context is {}", count, length_,
-                              shape_->max_positions),
-                  "shorten the prompt or start a new conversation");
+    return Status(
+        Code::out_of_range,
+        fmt::format("{} tokens do not fit behind {}: the model's context is {}", count, length_, shape_->max_positions),
+        "shorten the prompt or start a new conversation");
   }
   const size_t needed = static_cast<size_t>((length_ + count + ops::kPageTokens - 1) / ops::kPageTokens);
   while (owned_pages_.size() < needed) {

@@ -40,9 +40,9 @@ class SequenceState {
   // A deep copy at this very token; resource_exhausted when its pages cannot be had.
   Result<SequenceState> fork() const;
 
-  int64_t length() const { return length_; }            // tokens processed
+  int64_t length() const { return length_; }  // tokens processed
   int64_t max_positions() const { return shape_->max_positions; }
-  int64_t bytes() const;                                 // memory held
+  int64_t bytes() const;  // memory held
 
   // Forgets everything: the state of a new sequence. Keeps no pages.
   void reset();

@@ -56,7 +56,8 @@ class WeightsBuilder {
     for (int64_t c = 0; c < channels; ++c) {
       for (int64_t d = 0; d < dim; ++d) {
         for (int64_t t = 0; t < taps; ++t) {
-          ordered[static_cast<size_t>((c * taps + t) * dim + d)] = stored[static_cast<size_t>((c * dim + d) * taps + t)];
+          ordered[static_cast<size_t>((c * taps + t) * dim + d)] =
+              stored[static_cast<size_t>((c * dim + d) * taps + t)];
         }
       }
     }
@@ -82,9 +83,7 @@ class WeightsBuilder {
     return tensor;
   }
 
-  const float* keep(std::vector<float> values) {
-    return weights_.floats_.emplace_back(std::move(values)).data();
-  }
+  const float* keep(std::vector<float> values) { return weights_.floats_.emplace_back(std::move(values)).data(); }
 
   void fail(Code code, std::string message) {
     if (status_.ok()) status_ = Status(code, std::move(message), "run `zaya inspect` on it");
@@ -127,8 +126,7 @@ LayerWeights load_layer(WeightsBuilder& from, const ModelConfig& c, int64_t inde
                  .sliding_window = own.sliding_window};
   w.cca.depthwise = from.vector(qkv + "conv_qk_depthwise.weight", c.conv_channels() * c.conv_time0);
   w.cca.depthwise_bias = from.vector(qkv + "conv_qk_depthwise.bias", c.conv_channels());
-  w.cca.grouped =
-      from.grouped_convolution(qkv + "conv_qk_grouped.weight", c.conv_channels(), c.conv_time1, c.head_dim);
+  w.cca.grouped = from.grouped_convolution(qkv + "conv_qk_grouped.weight", c.conv_channels(), c.conv_time1, c.head_dim);
   w.cca.grouped_bias = from.vector(qkv + "conv_qk_grouped.bias", c.conv_channels());
   w.cca.temperature = from.vector(layer + "self_attn.qk_norm.temp", c.num_kv_heads);
   w.after_attention = from.scales(layer + "post_attention_residual_scale.", c.hidden_size);

@@ -13,9 +13,9 @@
 namespace zaya::model {
 
 struct LayerWeights {
-  const float* input_norm = nullptr;        // [hidden]
+  const float* input_norm = nullptr;  // [hidden]
   ops::Matrix q, k, value_current, value_delayed, output;
-  const float* q_bias = nullptr;            // biases: null unless the config has attention_bias
+  const float* q_bias = nullptr;  // biases: null unless the config has attention_bias
   const float* k_bias = nullptr;
   const float* value_current_bias = nullptr;
   const float* value_delayed_bias = nullptr;
@@ -27,7 +27,7 @@ struct LayerWeights {
   ops::RouterWeights router;
   std::vector<ops::Expert> experts;
   ops::ResidualScales after_experts;
-  size_t rotary = 0;                        // index into Weights::rotaries
+  size_t rotary = 0;  // index into Weights::rotaries
 };
 
 // One set of rotation angles that layers share: pair i turns by position · theta^(−2i/dims).
@@ -37,13 +37,13 @@ struct Rotary {
 };
 
 struct Weights {
-  ops::Matrix embedding;                    // [vocab, hidden]
-  const float* input_scale = nullptr;       // [hidden]
+  ops::Matrix embedding;               // [vocab, hidden]
+  const float* input_scale = nullptr;  // [hidden]
   const float* input_bias = nullptr;
   std::vector<LayerWeights> layers;
-  const float* final_norm = nullptr;        // [hidden]
-  ops::Matrix head;                         // the embedding when tied
-  const float* head_bias = nullptr;         // [vocab] or null
+  const float* final_norm = nullptr;  // [hidden]
+  ops::Matrix head;                   // the embedding when tied
+  const float* head_bias = nullptr;   // [vocab] or null
   std::vector<Rotary> rotaries;
 
   // The checkpoint must outlive the weights.

@@ -1,5 +1,6 @@
 // The model's own vocabulary: the coarse operations of a ZAYA1 forward pass (docs/model.md), with one implementation
-// per backend. `reference` is the readable definition; every other backend is tested against it, operation by operation.
+// per backend. `reference` is the readable definition; every other backend is tested against it, operation by
+// operation.
 //
 // Conventions: activations are FP32 and row-major, [n, width]; n counts the tokens of the step. Outputs never alias
 // inputs unless an argument says "in place". Sizes are the caller's duty (the model checked them when it loaded).
@@ -20,13 +21,13 @@ namespace zaya::ops {
 
 // The attention shape of one layer.
 struct CcaShape {
-  int64_t num_heads = 0;      // query heads
+  int64_t num_heads = 0;  // query heads
   int64_t num_kv_heads = 0;
   int64_t head_dim = 0;
-  int64_t conv_time0 = 2;     // depthwise kernel
-  int64_t conv_time1 = 2;     // grouped kernel, one group per head (query and key heads alike)
-  int64_t rotary_dims = 0;    // leading dims of a head that rotate, even
-  int64_t sliding_window = 0; // positions a query sees, its own included; 0 = all
+  int64_t conv_time0 = 2;      // depthwise kernel
+  int64_t conv_time1 = 2;      // grouped kernel, one group per head (query and key heads alike)
+  int64_t rotary_dims = 0;     // leading dims of a head that rotate, even
+  int64_t sliding_window = 0;  // positions a query sees, its own included; 0 = all
 
   int64_t q_width() const { return num_heads * head_dim; }
   int64_t kv_width() const { return num_kv_heads * head_dim; }
@@ -43,7 +44,7 @@ struct CcaWeights {
   const float* temperature = nullptr;     // [num_kv_heads], linear
 };
 
-struct ResidualScales {       // all [width]
+struct ResidualScales {  // all [width]
   const float* branch_scale = nullptr;
   const float* branch_bias = nullptr;
   const float* residual_scale = nullptr;
@@ -51,16 +52,16 @@ struct ResidualScales {       // all [width]
 };
 
 struct RouterWeights {
-  Matrix down;                           // [router_width, hidden]
+  Matrix down;  // [router_width, hidden]
   const float* down_bias = nullptr;
-  const float* state_scale = nullptr;    // [router_width]; null in the first layer
-  const float* norm = nullptr;           // [router_width]
+  const float* state_scale = nullptr;  // [router_width]; null in the first layer
+  const float* norm = nullptr;         // [router_width]
   double norm_eps = 0;
-  Matrix fc1, fc2;                       // [router_width, router_width]
+  Matrix fc1, fc2;  // [router_width, router_width]
   const float* fc1_bias = nullptr;
   const float* fc2_bias = nullptr;
-  Matrix out;                            // [classes, router_width]; the last class is the skip expert
-  const float* balancing_bias = nullptr; // [classes]
+  Matrix out;                             // [classes, router_width]; the last class is the skip expert
+  const float* balancing_bias = nullptr;  // [classes]
 };
 
 struct Expert {
@@ -98,8 +99,7 @@ class Backend {
   virtual void attend(const CcaShape& shape, std::span<const Run> runs, const float* q, float* out) = 0;
 
   // residual = (branch + branch_bias) · branch_scale + (residual + residual_bias) · residual_scale, in place.
-  virtual void merge(const ResidualScales& scales, const float* branch, int64_t n, int64_t width,
-                     float* residual) = 0;
+  virtual void merge(const ResidualScales& scales, const float* branch, int64_t n, int64_t width, float* residual) = 0;
 
   // The MLP router. state [n, router_width] holds the previous layer's router state and receives this layer's (ignored
   // on input when weights.state_scale is null). Per row the `top_k` best classes by biased probability:
@@ -109,8 +109,8 @@ class Backend {
 
   // out = Σ over top_k of weight · down(silu(gate x) · up x) of the chosen expert; the skip class adds nothing.
   //   x, out [n, hidden]
-  virtual void experts(std::span<const Expert> experts, const float* x, int64_t n, int64_t top_k,
-                       const int32_t* choice, const float* weight, float* out) = 0;
+  virtual void experts(std::span<const Expert> experts, const float* x, int64_t n, int64_t top_k, const int32_t* choice,
+                       const float* weight, float* out) = 0;
 };
 
 // Largest magnitude below which a query or key vector is not scaled up to its full length: FP32's machine epsilon, as

@@ -144,7 +144,8 @@ TEST_P(BackendTest, EmbedNormAndMerge) {
   fast_->rms_norm(x.data(), n, width, weight.data(), 1e-5, actual.data());
   expect_close(expected, actual, width, "rms_norm");
 
-  const Floats a = random_.floats(width), b = random_.floats(width), c = random_.floats(width), d = random_.floats(width);
+  const Floats a = random_.floats(width), b = random_.floats(width), c = random_.floats(width),
+               d = random_.floats(width);
   const ResidualScales scales{a.data(), b.data(), c.data(), d.data()};
   expected = actual = random_.floats(n * width);
   reference_.merge(scales, x.data(), n, width, expected.data());
@@ -159,8 +160,13 @@ TEST_P(BackendTest, CompressedConvolutionalAttention) {
   };
   for (const Case& c : {Case{8, 2, 128, 2, 2, 64, 0}, Case{3, 1, 12, 3, 1, 6, 5}, Case{4, 4, 20, 1, 4, 20, 1},
                         Case{6, 3, 8, 1, 1, 0, 70}, Case{2, 1, 36, 4, 3, 2, 0}}) {
-    CcaShape shape{.num_heads = c.heads, .num_kv_heads = c.kv_heads, .head_dim = c.dim, .conv_time0 = c.time0,
-                   .conv_time1 = c.time1, .rotary_dims = c.rotary, .sliding_window = c.window};
+    CcaShape shape{.num_heads = c.heads,
+                   .num_kv_heads = c.kv_heads,
+                   .head_dim = c.dim,
+                   .conv_time0 = c.time0,
+                   .conv_time1 = c.time1,
+                   .rotary_dims = c.rotary,
+                   .sliding_window = c.window};
     const int64_t channels = shape.channels(), half_values = shape.kv_width() / 2;
     const Floats depthwise = random_.floats(channels * c.time0), depthwise_bias = random_.floats(channels);
     const Floats grouped = random_.floats(channels * c.time1 * c.dim, 1.0f / std::sqrt(static_cast<float>(c.dim)));
@@ -186,15 +192,18 @@ TEST_P(BackendTest, CompressedConvolutionalAttention) {
       start[s].history = random_.floats(shape.history() * channels);
       start[s].delayed_value = random_.floats(half_values);
     }
-    const auto run = [&](Backend& backend, State (&states)[2], Floats& q, Floats& attended) {
+    const auto run = [&](Backend& backend, State(&states)[2], Floats& q, Floats& attended) {
       std::vector<ops::Run> runs;  // qualified: a test has a Run() of its own
       int64_t row = 0;
       for (int s = 0; s < 2; ++s) {
         states[s].page_pointers.clear();
         for (Floats& page : states[s].pages) states[s].page_pointers.push_back(page.data());
-        runs.push_back({.first_row = row, .count = counts[s], .start = starts[s],
+        runs.push_back({.first_row = row,
+                        .count = counts[s],
+                        .start = starts[s],
                         .cache = {states[s].page_pointers, 0, c.kv_heads, c.dim},
-                        .conv_history = states[s].history.data(), .delayed_value = states[s].delayed_value.data()});
+                        .conv_history = states[s].history.data(),
+                        .delayed_value = states[s].delayed_value.data()});
         row += counts[s];
       }
       q.resize(static_cast<size_t>(n * shape.q_width()));
@@ -223,21 +232,25 @@ TEST_P(BackendTest, CompressedConvolutionalAttention) {
 TEST_P(BackendTest, RouteAndExperts) {
   for (int64_t top_k : {1, 2}) {
     const int64_t hidden = 52, width = 37, router_width = 19, count = 5, n = 41;
-    StoredMatrix down(random_, router_width, hidden, WeightType::bf16), fc1(random_, router_width, router_width, WeightType::f32),
-        fc2(random_, router_width, router_width, WeightType::f32), out(random_, count + 1, router_width, WeightType::f32);
+    StoredMatrix down(random_, router_width, hidden, WeightType::bf16),
+        fc1(random_, router_width, router_width, WeightType::f32),
+        fc2(random_, router_width, router_width, WeightType::f32),
+        out(random_, count + 1, router_width, WeightType::f32);
     const Floats down_bias = random_.floats(router_width), scale = random_.floats(router_width),
                  norm = random_.floats(router_width, 3), bias1 = random_.floats(router_width),
                  bias2 = random_.floats(router_width);
     Floats balancing = random_.floats(count + 1, 0.1f);
     balancing.back() += 0.6f;  // let the skip class win now and then
     for (const float* state_scale : {static_cast<const float*>(nullptr), scale.data()}) {
-      const RouterWeights weights{down.matrix, down_bias.data(), state_scale, norm.data(), 1e-5, fc1.matrix, fc2.matrix,
-                                  bias1.data(), bias2.data(), out.matrix, balancing.data()};
+      const RouterWeights weights{down.matrix,  down_bias.data(), state_scale,     norm.data(),
+                                  1e-5,         fc1.matrix,       fc2.matrix,      bias1.data(),
+                                  bias2.data(), out.matrix,       balancing.data()};
       const Floats x = random_.floats(n * hidden), state = random_.floats(n * router_width);
       Floats expected_state = state, actual_state = state;
       Floats expected_weight(static_cast<size_t>(n * top_k)), actual_weight(expected_weight.size());
       std::vector<int32_t> expected_choice(expected_weight.size()), actual_choice(expected_weight.size());
-      reference_.route(weights, x.data(), n, top_k, expected_state.data(), expected_choice.data(), expected_weight.data());
+      reference_.route(weights, x.data(), n, top_k, expected_state.data(), expected_choice.data(),
+                       expected_weight.data());
       fast_->route(weights, x.data(), n, top_k, actual_state.data(), actual_choice.data(), actual_weight.data());
       EXPECT_EQ(expected_choice, actual_choice);
       expect_close(expected_state, actual_state, hidden, "router state");
@@ -255,7 +268,8 @@ TEST_P(BackendTest, RouteAndExperts) {
           experts.push_back({stored[stored.size() - 3].matrix, stored[stored.size() - 2].matrix, stored.back().matrix});
         }
         Floats expected(x.size()), actual(x.size());
-        reference_.experts(experts, x.data(), n, top_k, expected_choice.data(), expected_weight.data(), expected.data());
+        reference_.experts(experts, x.data(), n, top_k, expected_choice.data(), expected_weight.data(),
+                           expected.data());
         fast_->experts(experts, x.data(), n, top_k, expected_choice.data(), expected_weight.data(), actual.data());
         expect_close(expected, actual, hidden * 4, "experts");
       }
@@ -288,10 +302,12 @@ TEST(MakeBackend, KnowsItsNames) {
 TEST(LoadWeight, SmallFloats) {
   const uint16_t halves[] = {0x0000, 0x0001, 0x3c00, 0xc000, 0x7bff};
   const float expected_halves[] = {0, 0x1p-24f, 1, -2, 65504};
-  for (int i = 0; i < 5; ++i) EXPECT_EQ(load_weight(WeightType::f16, reinterpret_cast<const std::byte*>(halves), i), expected_halves[i]);
+  for (int i = 0; i < 5; ++i)
+    EXPECT_EQ(load_weight(WeightType::f16, reinterpret_cast<const std::byte*>(halves), i), expected_halves[i]);
   const uint8_t bytes[] = {0x00, 0x01, 0x38, 0xc0, 0x7e};
   const float expected_bytes[] = {0, 0x1p-9f, 1, -2, 448};
-  for (int i = 0; i < 5; ++i) EXPECT_EQ(load_weight(WeightType::f8_e4m3, reinterpret_cast<const std::byte*>(bytes), i), expected_bytes[i]);
+  for (int i = 0; i < 5; ++i)
+    EXPECT_EQ(load_weight(WeightType::f8_e4m3, reinterpret_cast<const std::byte*>(bytes), i), expected_bytes[i]);
 }
 
 }  // namespace

@@ -14,8 +14,8 @@ float decode_small_float(uint32_t bits, int exponent_bits, int mantissa_bits) {
   const uint32_t exponent = (bits >> mantissa_bits) & ((1u << exponent_bits) - 1);
   const bool negative = (bits >> (exponent_bits + mantissa_bits)) != 0;
   const float fraction = static_cast<float>(mantissa) / static_cast<float>(1u << mantissa_bits);
-  const float magnitude = exponent == 0 ? std::ldexp(fraction, 1 - bias)
-                                        : std::ldexp(1.0f + fraction, static_cast<int>(exponent) - bias);
+  const float magnitude =
+      exponent == 0 ? std::ldexp(fraction, 1 - bias) : std::ldexp(1.0f + fraction, static_cast<int>(exponent) - bias);
   return negative ? -magnitude : magnitude;
 }
 

@@ -36,12 +36,8 @@ struct LayerCache {
   int64_t num_kv_heads = 0;
   int64_t head_dim = 0;
 
-  float* key(int64_t kv_head, int64_t position) const {
-    return slot(kv_head, position);
-  }
-  float* value(int64_t kv_head, int64_t position) const {
-    return slot(num_kv_heads + kv_head, position);
-  }
+  float* key(int64_t kv_head, int64_t position) const { return slot(kv_head, position); }
+  float* value(int64_t kv_head, int64_t position) const { return slot(num_kv_heads + kv_head, position); }
 
  private:
   float* slot(int64_t plane, int64_t position) const {
@@ -56,9 +52,9 @@ struct Run {
   int64_t first_row = 0;
   int64_t count = 0;
   int64_t start = 0;
-  LayerCache cache;          // positions before start are filled; room for start + count positions
-  float* conv_history = nullptr;  // [conv_time0 + conv_time1 - 2, channels]: the last c0 vectors, oldest first
-  float* delayed_value = nullptr; // [kv_width / 2]: the last token's delayed value
+  LayerCache cache;                // positions before start are filled; room for start + count positions
+  float* conv_history = nullptr;   // [conv_time0 + conv_time1 - 2, channels]: the last c0 vectors, oldest first
+  float* delayed_value = nullptr;  // [kv_width / 2]: the last token's delayed value
 };
 
 }  // namespace zaya::ops

@@ -34,7 +34,9 @@ struct Options {
 class Conversation {
  public:
   Conversation(Session session, GenerateOptions generate, std::string system, bool show_thinking)
-      : session_(std::move(session)), generate_(std::move(generate)), system_(std::move(system)),
+      : session_(std::move(session)),
+        generate_(std::move(generate)),
+        system_(std::move(system)),
         show_thinking_(show_thinking) {
     reset();
   }
@@ -78,8 +80,8 @@ class Conversation {
     Result<engine::Request> request = session_.chat_request({{"messages", messages_}}, generate_);
     if (!request.ok()) return fail(request.status()), false;
     Printer printer(stdout, show_thinking_, wants_colour(STDOUT_FILENO));
-    Result<engine::Outcome> outcome = generate(*session_.engine, std::move(*request),
-                                               [&](const engine::Event& event) { printer.show(event); });
+    Result<engine::Outcome> outcome =
+        generate(*session_.engine, std::move(*request), [&](const engine::Event& event) { printer.show(event); });
     printer.finish();
     if (!outcome.ok()) return fail(outcome.status()), false;
     if (is_terminal(STDERR_FILENO)) {
@@ -87,7 +89,8 @@ class Conversation {
       const char* note = outcome->finish == engine::Finish::cancelled ? " · stopped"
                          : outcome->finish == engine::Finish::length  ? " · token limit reached"
                                                                       : "";
-      fmt::print(stderr, "{}[{}{}]{}\n\n", colour ? "\x1b[2m" : "", speed_line(*outcome), note, colour ? "\x1b[0m" : "");
+      fmt::print(stderr, "{}[{}{}]{}\n\n", colour ? "\x1b[2m" : "", speed_line(*outcome), note,
+                 colour ? "\x1b[0m" : "");
     }
     messages_.push_back(
         {{"role", "assistant"}, {"content", outcome->answer}, {"reasoning_content", outcome->reasoning}});
@@ -122,7 +125,8 @@ class Conversation {
     } else if (name == "/think" && (argument == "on" || argument == "off")) {
       generate_.think = argument == "on";
       fmt::print("(reasoning {})\n", argument);
-    } else if (name == "/budget" && (argument == "off" || argument.find_first_not_of("0123456789") == std::string::npos) &&
+    } else if (name == "/budget" &&
+               (argument == "off" || argument.find_first_not_of("0123456789") == std::string::npos) &&
                !argument.empty() && argument.size() < 10) {
       generate_.think_budget = argument == "off" ? -1 : std::atoll(argument.c_str());
       fmt::print("(reasoning budget {})\n", argument);

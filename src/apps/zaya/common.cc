@@ -76,7 +76,8 @@ Result<Session> ModelOptions::open() const {
 }
 
 void SamplingOptions::add_to(CLI::App& verb) {
-  verb.add_option("-n,--max-tokens", generate.max_tokens, "New tokens at most, reasoning included (default: the context)")
+  verb.add_option("-n,--max-tokens", generate.max_tokens,
+                  "New tokens at most, reasoning included (default: the context)")
       ->check(CLI::NonNegativeNumber);
   verb.add_flag("--greedy", greedy, "Always take the likeliest token (temperature 0)");
   verb.add_option("--temperature", temperature, "Sampling temperature; 0 = greedy (default: the model's own)");

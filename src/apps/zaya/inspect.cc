@@ -1,4 +1,6 @@
 // zaya inspect: what a checkpoint's files hold, and everything that is wrong or odd about them.
+#include "checkpoint/inspect.h"
+
 #include <fmt/format.h>
 
 #include <memory>
@@ -6,7 +8,6 @@
 #include "apps/zaya/common.h"
 #include "apps/zaya/progress.h"
 #include "apps/zaya/verbs.h"
-#include "checkpoint/inspect.h"
 
 namespace zaya::app {
 namespace {

@@ -37,7 +37,8 @@ Result<std::vector<int32_t>> parse_tokens(std::string text) {
     int32_t token = 0;
     const auto [rest, error] = std::from_chars(at, end, token);
     if (error != std::errc()) {
-      return Status(Code::invalid_argument, fmt::format("\"{}\" is no token id", std::string(at, std::min(end, at + 12))),
+      return Status(Code::invalid_argument,
+                    fmt::format("\"{}\" is no token id", std::string(at, std::min(end, at + 12))),
                     "give ids like 2,5,9 or @FILE");
     }
     tokens.push_back(token);
@@ -62,8 +63,8 @@ Status run(const Options& options) {
   Progress progress("logits", count);
   for (int64_t done = 0; done < count;) {
     const int64_t step = std::min(options.chunk, count - done);
-    const model::TokenRun part{&sequence, std::span(tokens).subspan(static_cast<size_t>(done), static_cast<size_t>(step)),
-                               model::Logits::all};
+    const model::TokenRun part{
+        &sequence, std::span(tokens).subspan(static_cast<size_t>(done), static_cast<size_t>(step)), model::Logits::all};
     ZAYA_RETURN_IF_ERROR(model->forward({&part, 1}, logits));
     ZAYA_RETURN_IF_ERROR(writer.append(std::as_bytes(std::span(logits))));
     done += step;
@@ -79,7 +80,8 @@ Action add_logits(CLI::App& verb) {
   options->model.add_to(verb);
   verb.add_option("--tokens", options->tokens, "Token ids: 2,5,9 or @FILE")->required();
   verb.add_option("--out", options->out, "The safetensors file to write: `logits` [n, vocabulary], FP32")->required();
-  verb.add_option("--chunk", options->chunk, "Tokens per step; does not change the result")->check(CLI::Range(1, 65536));
+  verb.add_option("--chunk", options->chunk, "Tokens per step; does not change the result")
+      ->check(CLI::Range(1, 65536));
   return [options] {
     const Status status = run(*options);
     return status.ok() ? kFine : fail(status);

@@ -23,11 +23,13 @@ int main(int argc, char** argv) {
        zaya::app::add_tokenize},
       {"template", "Render a conversation through a chat template", "zaya template --messages conversation.json",
        zaya::app::add_template},
-      {"synth", "Write a random checkpoint of a given shape", "zaya synth /tmp/zaya-8b --shape 8b", zaya::app::add_synth},
+      {"synth", "Write a random checkpoint of a given shape", "zaya synth /tmp/zaya-8b --shape 8b",
+       zaya::app::add_synth},
   };
 
-  CLI::App app("Run ZAYA1 reasoning models. MODEL is a directory in Hugging Face form; left out, it is the small model "
-               "that comes with the program.");
+  CLI::App app(
+      "Run ZAYA1 reasoning models. MODEL is a directory in Hugging Face form; left out, it is the small model "
+      "that comes with the program.");
   app.name("zaya");
   app.set_version_flag("--version", std::string("zaya ") + ZAYA_VERSION);
   app.require_subcommand(1);

@@ -11,8 +11,11 @@
 namespace zaya::app {
 
 Progress::Progress(std::string label, int64_t total)
-    : label_(std::move(label)), total_(std::max<int64_t>(1, total)), terminal_(is_terminal(STDERR_FILENO)),
-      start_(Clock::now()), last_(start_) {}
+    : label_(std::move(label)),
+      total_(std::max<int64_t>(1, total)),
+      terminal_(is_terminal(STDERR_FILENO)),
+      start_(Clock::now()),
+      last_(start_) {}
 
 Progress::~Progress() {
   if (shown_) fmt::print(stderr, "\r\x1b[K");

@@ -22,7 +22,8 @@ struct Options {
 };
 
 text::Json logprob_json(const engine::TokenLogprob& record, const text::Tokenizer& tokenizer) {
-  return {{"token", record.token}, {"text", tokenizer.decode(std::span(&record.token, 1))}, {"logprob", record.logprob}};
+  return {
+      {"token", record.token}, {"text", tokenizer.decode(std::span(&record.token, 1))}, {"logprob", record.logprob}};
 }
 
 text::Json outcome_json(const engine::Outcome& outcome, const text::Json& logprobs) {
@@ -50,9 +51,8 @@ int run(const Options& options, const CLI::App& verb) {
   text::Json messages = text::Json::array();
   if (!options.system.empty()) messages.push_back({{"role", "system"}, {"content", options.system}});
   messages.push_back({{"role", "user"}, {"content", prompt}});
-  Result<engine::Request> request = options.raw
-                                        ? session->completion_request(prompt, generate_options)
-                                        : session->chat_request({{"messages", messages}}, generate_options);
+  Result<engine::Request> request = options.raw ? session->completion_request(prompt, generate_options)
+                                                : session->chat_request({{"messages", messages}}, generate_options);
   if (!request.ok()) return fail(request.status());
   request->sampling.top_logprobs = options.logprobs;
   if (options.ignore_stop) request->stop_tokens.clear();
@@ -67,7 +67,8 @@ int run(const Options& options, const CLI::App& verb) {
     if (event.sampled.chosen.has_value()) {
       text::Json record = logprob_json(*event.sampled.chosen, session->engine->tokenizer());
       record["top"] = text::Json::array();
-      for (const auto& top : event.sampled.top) record["top"].push_back(logprob_json(top, session->engine->tokenizer()));
+      for (const auto& top : event.sampled.top)
+        record["top"].push_back(logprob_json(top, session->engine->tokenizer()));
       logprobs.push_back(std::move(record));
     }
   });
@@ -98,7 +99,8 @@ Action add_run(CLI::App& verb) {
   verb.add_flag("--hide-thinking", options->hide_thinking, "Do not print the reasoning");
   verb.add_flag("--ignore-stop", options->ignore_stop, "Go on behind stop tokens (for measuring)");
   verb.add_flag("--json", options->json, "Print one JSON object when done: texts, tokens, timings");
-  verb.add_option("--logprobs", options->logprobs, "With --json: log probabilities of the K likeliest tokens at each step")
+  verb.add_option("--logprobs", options->logprobs,
+                  "With --json: log probabilities of the K likeliest tokens at each step")
       ->check(CLI::Range(0, 100));
   return [options, &verb] { return run(*options, verb); };
 }

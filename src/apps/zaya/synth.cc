@@ -22,14 +22,14 @@ Status run(const Options& options) {
   {
     std::unique_ptr<Progress> progress;
     catch_interrupts();
-    ZAYA_RETURN_IF_ERROR(checkpoint::write_synthetic(config, options.out, {.seed = options.seed},
-                                                     [&](int64_t done, int64_t total) {
-                                                       if (progress == nullptr) {
-                                                         progress = std::make_unique<Progress>("writing", total);
-                                                       }
-                                                       progress->update(done);
-                                                       return !take_interrupt();
-                                                     }));
+    ZAYA_RETURN_IF_ERROR(
+        checkpoint::write_synthetic(config, options.out, {.seed = options.seed}, [&](int64_t done, int64_t total) {
+          if (progress == nullptr) {
+            progress = std::make_unique<Progress>("writing", total);
+          }
+          progress->update(done);
+          return !take_interrupt();
+        }));
   }
   // With somebody's tokenizer and template the random model can be run like any other.
   for (const char* name : {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}) {
@@ -49,7 +49,8 @@ Action add_synth(CLI::App& verb) {
   verb.add_option("OUT", options->out, "Directory to write")->required();
   verb.add_option("--shape", options->shape, "8b, 74b or tiny (default: 8b, 17.7 GB)");
   verb.add_option("--seed", options->seed, "Seed of the weights");
-  verb.add_option("--tokenizer", options->tokenizer, "Model whose tokenizer and template are copied (default: the small model)");
+  verb.add_option("--tokenizer", options->tokenizer,
+                  "Model whose tokenizer and template are copied (default: the small model)");
   return [options] {
     const Status status = run(*options);
     return status.ok() ? kFine : fail(status);

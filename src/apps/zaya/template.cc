@@ -34,7 +34,8 @@ Result<text::Json> read_json(const std::string& path) {
 // An array is the messages; an object is all of the template's variables.
 Result<text::Json> variables_from(text::Json json, const Options& options) {
   if (json.is_array()) json = text::Json{{"messages", std::move(json)}};
-  if (!json.is_object()) return Status(Code::invalid_argument, "expected an array of messages or an object of variables");
+  if (!json.is_object())
+    return Status(Code::invalid_argument, "expected an array of messages or an object of variables");
   if (!json.contains("add_generation_prompt")) json["add_generation_prompt"] = !options.no_generation_prompt;
   if (options.no_think) json["enable_thinking"] = false;
   return json;
@@ -48,7 +49,8 @@ Status run(const Options& options) {
       const text::Json variables = text::Json::parse(line, nullptr, /*allow_exceptions=*/false);
       if (!variables.is_object()) return Status(Code::invalid_argument, "expected a JSON object on each line");
       const Result<std::string> text = chat_template.render(variables);
-      fmt::print("{}\n", json_text(text.ok() ? text::Json{{"text", *text}} : text::Json{{"error", text.status().to_string()}}));
+      fmt::print("{}\n",
+                 json_text(text.ok() ? text::Json{{"text", *text}} : text::Json{{"error", text.status().to_string()}}));
     }
     return Status();
   }
@@ -73,7 +75,8 @@ Action add_template(CLI::App& verb) {
   verb.add_flag("--no-think", options->no_think, "Set enable_thinking to false");
   verb.add_flag("--no-generation-prompt", options->no_generation_prompt, "Do not open the assistant's turn");
   verb.add_flag("--raw", options->raw, "Print the text itself instead of JSON");
-  verb.add_flag("--jsonl", options->jsonl, "One object of variables per line in, {\"text\"} or {\"error\"} per line out");
+  verb.add_flag("--jsonl", options->jsonl,
+                "One object of variables per line in, {\"text\"} or {\"error\"} per line out");
   return [options] {
     const Status status = run(*options);
     return status.ok() ? kFine : fail(status);

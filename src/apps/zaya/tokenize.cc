@@ -93,7 +93,8 @@ Status run(const Options& options) {
 Action add_tokenize(CLI::App& verb) {
   auto options = std::make_shared<Options>();
   verb.add_option("MODEL", options->model, "Model directory or tokenizer.json");
-  verb.add_option("-p,--prompt", options->prompt, "The text, or with --decode the ids as [2, 5, 9] (default: standard input)");
+  verb.add_option("-p,--prompt", options->prompt,
+                  "The text, or with --decode the ids as [2, 5, 9] (default: standard input)");
   verb.add_flag("--decode", options->decode, "Turn ids into text");
   verb.add_flag("--special", options->special, "Add the special tokens of the tokenizer's post-processor");
   verb.add_flag("--skip-special", options->skip_special, "With --decode: leave special tokens out");

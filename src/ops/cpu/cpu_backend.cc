@@ -70,9 +70,8 @@ void CpuBackend::rms_norm(const float* x, int64_t n, int64_t width, const float*
 
 void CpuBackend::project(const Matrix& w, const float* bias, const float* x, int64_t n, float* out,
                          int64_t out_stride) {
-  spread(w.rows, w.cols * n, [&](int64_t begin, int64_t end, int worker) {
-    multiply(w, bias, begin, end, x, n, out, out_stride, worker);
-  });
+  spread(w.rows, w.cols * n,
+         [&](int64_t begin, int64_t end, int worker) { multiply(w, bias, begin, end, x, n, out, out_stride, worker); });
 }
 
 void CpuBackend::merge(const ResidualScales& s, const float* branch, int64_t n, int64_t width, float* residual) {
@@ -283,14 +282,15 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
   // Two parallel phases over (expert, block of weight rows).
   struct Task {
     const Expert* expert;
-    int64_t row, count;          // activation rows
-    int64_t begin, end;          // weight rows
+    int64_t row, count;  // activation rows
+    int64_t begin, end;  // weight rows
   };
   std::vector<Task> tasks;
   const auto plan = [&](int64_t weight_rows) {
     tasks.clear();
     // Enough tasks for every worker even when a single expert is touched.
-    const int64_t block = std::max<int64_t>(kRowTile, (weight_rows / (team_.size() * 4) + kRowTile - 1) / kRowTile * kRowTile);
+    const int64_t block =
+        std::max<int64_t>(kRowTile, (weight_rows / (team_.size() * 4) + kRowTile - 1) / kRowTile * kRowTile);
     for (size_t e = 0; e < experts.size(); ++e) {
       const int64_t count = first[e + 1] - first[e];
       for (int64_t begin = 0; count > 0 && begin < weight_rows; begin += block) {
@@ -310,7 +310,8 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
   plan(width);
   run_tasks(width * hidden * 2, [&](const Task& task, int worker) {
     const float* input = gathered + task.row * hidden;
-    multiply(task.expert->gate, nullptr, task.begin, task.end, input, task.count, gate + task.row * width, width, worker);
+    multiply(task.expert->gate, nullptr, task.begin, task.end, input, task.count, gate + task.row * width, width,
+             worker);
     multiply(task.expert->up, nullptr, task.begin, task.end, input, task.count, up + task.row * width, width, worker);
     for (int64_t i = task.row; i < task.row + task.count; ++i) {
       kernels_.silu_mul(gate + i * width + task.begin, up + i * width + task.begin, task.end - task.begin);

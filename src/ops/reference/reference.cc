@@ -21,8 +21,7 @@ void ReferenceBackend::embed(const Matrix& embedding, std::span<const int32_t> t
   }
 }
 
-void ReferenceBackend::rms_norm(const float* x, int64_t n, int64_t width, const float* weight, double eps,
-                                float* out) {
+void ReferenceBackend::rms_norm(const float* x, int64_t n, int64_t width, const float* weight, double eps, float* out) {
   for (int64_t i = 0; i < n; ++i, x += width, out += width) {
     double squares = 0;
     for (int64_t c = 0; c < width; ++c) squares += static_cast<double>(x[c]) * x[c];
@@ -131,8 +130,8 @@ void ReferenceBackend::cca(const CcaShape& s, const CcaWeights& w, std::span<con
         float* value = run.cache.value(g, position);
         for (int64_t d = 0; d < dim; ++d) {
           const int64_t channel = g * dim + d;
-          value[d] = channel < half_values ? value_current[row * half_values + channel]
-                                           : delayed[channel - half_values];
+          value[d] =
+              channel < half_values ? value_current[row * half_values + channel] : delayed[channel - half_values];
         }
       }
     }
@@ -168,7 +167,8 @@ void ReferenceBackend::attend(const CcaShape& s, std::span<const Run> runs, cons
         std::fill(sum.begin(), sum.end(), 0.0);
         for (int64_t j = first; j <= position; ++j) {
           const float* value = run.cache.value(kv_head, j);
-          for (int64_t d = 0; d < dim; ++d) sum[static_cast<size_t>(d)] += scores[static_cast<size_t>(j - first)] * value[d];
+          for (int64_t d = 0; d < dim; ++d)
+            sum[static_cast<size_t>(d)] += scores[static_cast<size_t>(j - first)] * value[d];
         }
         float* result = out + (run.first_row + t) * s.q_width() + h * dim;
         for (int64_t d = 0; d < dim; ++d) result[d] = static_cast<float>(sum[static_cast<size_t>(d)] / total);
@@ -177,12 +177,11 @@ void ReferenceBackend::attend(const CcaShape& s, std::span<const Run> runs, cons
   }
 }
 
-void ReferenceBackend::merge(const ResidualScales& s, const float* branch, int64_t n, int64_t width,
-                             float* residual) {
+void ReferenceBackend::merge(const ResidualScales& s, const float* branch, int64_t n, int64_t width, float* residual) {
   for (int64_t i = 0; i < n; ++i, branch += width, residual += width) {
     for (int64_t c = 0; c < width; ++c) {
-      residual[c] = (branch[c] + s.branch_bias[c]) * s.branch_scale[c] +
-                    (residual[c] + s.residual_bias[c]) * s.residual_scale[c];
+      residual[c] =
+          (branch[c] + s.branch_bias[c]) * s.branch_scale[c] + (residual[c] + s.residual_bias[c]) * s.residual_scale[c];
     }
   }
 }
@@ -231,7 +230,8 @@ void ReferenceBackend::experts(std::span<const Expert> experts, const float* x, 
       project(expert.up, nullptr, x + i * hidden, 1, up.data(), width);
       for (size_t c = 0; c < gate.size(); ++c) gate[c] = gate[c] / (1.0f + std::exp(-gate[c])) * up[c];
       project(expert.down, nullptr, gate.data(), 1, result.data(), hidden);
-      for (int64_t c = 0; c < hidden; ++c) out[i * hidden + c] += weight[i * top_k + k] * result[static_cast<size_t>(c)];
+      for (int64_t c = 0; c < hidden; ++c)
+        out[i * hidden + c] += weight[i * top_k + k] * result[static_cast<size_t>(c)];
     }
   }
 }
