@@ -230,7 +230,7 @@ def main():
         "--cycles",
         type=int,
         nargs="+",
-        default=[2800, 2000],
+        default=[2800, 800],
         metavar="STEPS",
         help="steps per cycle of the learning rate; from the second on, the mixture of tasks.REVISION",
     )
