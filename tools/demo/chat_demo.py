@@ -12,8 +12,7 @@ import subprocess
 import sys
 import time
 
-TYPED = ["What is 47 * 86?", "Anna has 14 apples and buys 27 more. How many apples does she have now?", "/think off",
-         "Compute 305 - 48."]
+TYPED = ["What is 47 * 86?", "Anna has 14 apples and buys 27 more. How many apples does she have now?", "What is 1234 + 8766?"]
 COLUMNS, ROWS = 92, 46
 SESSION = "zaya-demo"
 
