@@ -186,14 +186,13 @@ Value get_slice(const Value& object, const Value& start, const Value& stop, cons
   }
   if (const auto* range = object.as<RangeObject>()) {
     const SliceIndices indices = slice_indices(range->length, start, stop, step);
-    if (indices.count == 0) return Value::other(make_ref<RangeObject>(0, 0, 1));
-    const int64_t from = range->at(indices.start);
-    const Int128 stride = indices.count == 1 ? Int128{range->step} : Int128{range->step} * indices.step;
-    const Int128 end = from + stride * indices.count;
-    if (end != static_cast<int64_t>(end) || stride != static_cast<int64_t>(stride)) {
-      fail_unsupported("a range of integers of more than 64 bits");
-    }
-    return Value::other(make_ref<RangeObject>(from, static_cast<int64_t>(end), static_cast<int64_t>(stride)));
+    const Int128 from = Int128{range->start} + Int128{indices.start} * range->step;
+    const Int128 end = Int128{range->start} + Int128{indices.stop} * range->step;
+    const Int128 stride = Int128{range->step} * indices.step;
+    const auto fits = [](Int128 value) { return value == static_cast<int64_t>(value); };
+    if (!fits(from) || !fits(end) || !fits(stride)) fail_unsupported("a range of integers of more than 64 bits");
+    return Value::other(
+        make_ref<RangeObject>(static_cast<int64_t>(from), static_cast<int64_t>(end), static_cast<int64_t>(stride)));
   }
   if (!object.is_sequence()) fail("'" + std::string(type_name(object)) + "' object is not subscriptable");
   const SliceIndices indices = slice_indices(static_cast<int64_t>(object.items().size()), start, stop, step);

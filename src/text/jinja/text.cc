@@ -85,8 +85,8 @@ SliceIndices slice_indices(int64_t length, const Value& start, const Value& stop
     return std::clamp(i, lowest, std::max(lowest, highest));
   };
   result.start = place(start, backwards ? highest : lowest);
-  const int64_t end = place(stop, backwards ? lowest : highest);
-  const int64_t distance = backwards ? result.start - end : end - result.start;
+  result.stop = place(stop, backwards ? lowest : highest);
+  const int64_t distance = backwards ? result.start - result.stop : result.stop - result.start;
   const int64_t stride = backwards ? -result.step : result.step;
   result.count = distance <= 0 ? 0 : (distance - 1) / stride + 1;
   return result;

@@ -22,9 +22,10 @@ std::string replace(std::string_view text, std::string_view from, std::string_vi
 // text[start:stop:step] in code points, as Python slices; missing or none: left out.
 std::string slice(const StringObject& text, const Value& start, const Value& stop, const Value& step);
 
-// The indices that a slice of a sequence of `length` visits: from `start`, `count` times, by `step`.
+// The indices that a slice of a sequence of `length` visits: from `start`, `count` times, by `step`; `stop` is where
+// Python says it ends.
 struct SliceIndices {
-  int64_t start = 0, count = 0, step = 1;
+  int64_t start = 0, stop = 0, count = 0, step = 1;
 };
 SliceIndices slice_indices(int64_t length, const Value& start, const Value& stop, const Value& step);
 
