@@ -50,6 +50,19 @@ int order_numbers(const Value& a, const Value& b) {
 
 bool equal_at(const Value& a, const Value& b, int depth);
 
+// keys() and items() of dicts compare as sets; two values() are equal only if they are one.
+bool equal_views(const ViewObject& a, const ViewObject& b, int depth) {
+  const auto& entries = a.dict.as_dict().entries();
+  if (a.part == ViewObject::Part::values || b.part == ViewObject::Part::values) return false;
+  if (entries.size() != b.dict.as_dict().size()) return false;
+  if (a.part != b.part) return entries.empty();  // a key that is a pair of the other: not worth supporting
+  for (const auto& [key, value] : entries) {
+    const Value* other = b.dict.as_dict().find(key);
+    if (!other || (a.part == ViewObject::Part::items && !equal_at(value, *other, depth + 1))) return false;
+  }
+  return true;
+}
+
 bool equal_items(const std::vector<Value>& a, const std::vector<Value>& b, int depth) {
   if (a.size() != b.size()) return false;
   for (size_t i = 0; i < a.size(); ++i) {
@@ -78,6 +91,9 @@ bool equal_at(const Value& a, const Value& b, int depth) {
     }
     case Kind::other: {
       if (a.same_as(b)) return true;
+      const auto* v = a.as<ViewObject>();
+      const auto* w = b.as<ViewObject>();
+      if (v && w) return equal_views(*v, *w, depth);
       const auto* r = a.as<RangeObject>();
       const auto* s = b.as<RangeObject>();
       if (!r || !s || r->length != s->length) return false;
