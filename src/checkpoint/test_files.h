@@ -7,6 +7,7 @@
 
 #include <cstring>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -46,10 +47,8 @@ struct FileTensor {
 };
 
 inline FileTensor float_tensor(std::string name, std::vector<int64_t> shape, const std::vector<float>& values) {
-  FileTensor tensor{std::move(name), DType::f32, std::move(shape), {}};
-  tensor.data.resize(values.size() * sizeof(float));
-  std::memcpy(tensor.data.data(), values.data(), tensor.data.size());
-  return tensor;
+  const auto bytes = std::as_bytes(std::span(values));
+  return {std::move(name), DType::f32, std::move(shape), {bytes.begin(), bytes.end()}};
 }
 
 // `count` zero elements of any supported dtype.
