@@ -80,18 +80,25 @@ Result<std::string> read_file(const std::filesystem::path& path, size_t limit) {
 }
 
 Status write_file(const std::filesystem::path& path, std::string_view content) {
-  const std::filesystem::path temporary = path.string() + ".partial";
-  {
-    Descriptor file{::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
-    if (file.fd < 0) return io_failure("write", temporary);
-    while (!content.empty()) {
-      const ssize_t count = ::write(file.fd, content.data(), content.size());
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0) return io_failure("write", temporary);
-      content.remove_prefix(static_cast<size_t>(count));
-    }
+  // A name of its own, so that two writers do not share one half-written file.
+  std::string temporary = path.string() + ".XXXXXX";
+  Descriptor file{::mkostemp(temporary.data(), O_CLOEXEC)};
+  if (file.fd < 0) return io_failure("write", path);
+  const auto fail = [&]() -> Status {
+    const Status status = io_failure("write", path);
+    ::unlink(temporary.c_str());
+    return status;
+  };
+  while (!content.empty()) {
+    const ssize_t count = ::write(file.fd, content.data(), content.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return fail();
+    content.remove_prefix(static_cast<size_t>(count));
   }
-  if (::rename(temporary.c_str(), path.c_str()) != 0) return io_failure("write", path);
+  if (::fchmod(file.fd, 0644) != 0) return fail();  // mkostemp's files are their owner's alone
+  // Some file systems report a failed write only here.
+  if (::close(std::exchange(file.fd, -1)) != 0) return fail();
+  if (::rename(temporary.c_str(), path.c_str()) != 0) return fail();
   return Status();
 }
 

@@ -46,6 +46,10 @@ bool is_valid_utf8(std::string_view text);
 // `text` with each maximal ill-formed subpart replaced by U+FFFD, as Python's bytes.decode("utf-8", "replace") does.
 std::string replace_invalid_utf8(std::string_view text);
 
+// Valid text for a terminal: control characters (C0, DEL, C1) but tab and newline become U+FFFD, so that what a model
+// writes, or was made to repeat, moves no cursor, sets no title and makes the terminal answer nothing.
+std::string replace_controls(std::string_view text);
+
 // Unicode's White_Space.
 bool is_white_space(char32_t character);
 

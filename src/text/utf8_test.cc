@@ -62,6 +62,14 @@ TEST(Utf8, EveryCharacterComesBack) {
   }
 }
 
+TEST(Utf8, TerminalsGetNoControls) {
+  EXPECT_EQ(replace_controls("é\t1\n的 😀"), "é\t1\n的 😀");
+  EXPECT_EQ(replace_controls("\x1b[2J\r\x07\x7f"), "\uFFFD[2J\uFFFD\uFFFD\uFFFD");
+  EXPECT_EQ(replace_controls("\xc2\x9b"
+                             "31m\xc2\xa0"),
+            "\uFFFD31m\xc2\xa0");  // C1's CSI; a no-break space stays
+}
+
 TEST(Utf8, WhiteSpace) {
   int count = 0;
   for (char32_t c = 0; c <= 0x10FFFF; ++c) count += is_white_space(c);

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "engine/generation.h"
+#include "text/utf8.h"
 
 namespace zaya::app {
 
@@ -43,7 +44,8 @@ class Printer {
   }
 
   void write(const std::string& text) {
-    std::fwrite(text.data(), 1, text.size(), out_);
+    const std::string shown = colour_ ? text::replace_controls(text) : text;
+    std::fwrite(shown.data(), 1, shown.size(), out_);
     if (!text.empty()) at_line_start_ = text.back() == '\n';
   }
 

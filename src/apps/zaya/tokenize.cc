@@ -1,6 +1,7 @@
 // zaya tokenize: text to ids and back; plumbing with JSON on stdout.
 #include <fmt/format.h>
 
+#include <cstdio>
 #include <iostream>
 #include <iterator>
 #include <memory>
@@ -71,6 +72,7 @@ Status run(const Options& options) {
     for (std::string line; std::getline(std::cin, line);) {
       ZAYA_ASSIGN(const text::Json result, convert_line(tokenizer, options, line));
       fmt::print("{}\n", json_text(result));
+      std::fflush(stdout);  // the program at the other end of the pipe may wait for it before it asks again
     }
     return Status();
   }
