@@ -113,6 +113,7 @@ void catch_interrupts() {
   ::sigaction(SIGINT, &action, nullptr);
 }
 
+bool interrupt_pending() { return interrupted.load(); }
 bool take_interrupt() { return interrupted.exchange(false); }
 
 Result<engine::Outcome> generate(engine::Engine& engine, engine::Request request, const engine::EventSink& sink) {

@@ -55,6 +55,7 @@ Result<engine::Outcome> generate(engine::Engine& engine, engine::Request request
 
 // Set by SIGINT while generate() runs, or while somebody waits at a prompt; reading resets it.
 bool take_interrupt();
+bool interrupt_pending();  // without taking it
 void catch_interrupts();
 
 // "132 tokens (98 reasoning) at 245.1 tok/s · prompt 57 tokens at 1900.0 tok/s"

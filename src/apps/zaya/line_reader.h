@@ -8,7 +8,7 @@ namespace zaya::app {
 
 class LineReader {
  public:
-  explicit LineReader(std::string prompt) : prompt_(std::move(prompt)) {}
+  explicit LineReader(std::string prompt);
 
   // One entry, its continuation lines joined: a line that ends with \ goes on in the next one, and """ opens a block
   // that the next """ closes. Nothing at the end of input or after a signal.
