@@ -13,8 +13,8 @@ add_library(zaya_settings INTERFACE)
 target_compile_options(zaya_settings INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion
                                                -Wno-missing-field-initializers -Werror)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  # GCC 12 reports these inside its own standard library at -O2 and above.
-  target_compile_options(zaya_settings INTERFACE -Wno-restrict -Wno-maybe-uninitialized -Wno-stringop-overflow
+  # GCC 12 reports these inside its own standard library and intrinsics at -O2 and above.
+  target_compile_options(zaya_settings INTERFACE -Wno-restrict -Wno-maybe-uninitialized -Wno-uninitialized -Wno-stringop-overflow
                                                  -Wno-array-bounds)
 endif()
 target_include_directories(zaya_settings INTERFACE ${CMAKE_SOURCE_DIR}/src)

@@ -7,12 +7,13 @@ namespace zaya::cpu {
 
 // Ordered: a greater value includes the smaller ones. `generic` is what the compiler targets by default (x86-64: SSE2;
 // any other architecture: its baseline).
-enum class Isa { generic, avx2, avx512 };
+// `amx` is AVX-512 with AVX512_BF16 and AMX's BF16 tiles.
+enum class Isa { generic, avx2, avx512, amx };
 
 const char* isa_name(Isa isa);
 
-// What the processor and the operating system support, lowered to the environment variable ZAYA_ISA (generic, avx2 or
-// avx512) when that is set; unknown values are ignored.
+// What the processor and the operating system support, lowered to the environment variable ZAYA_ISA (generic, avx2,
+// avx512 or amx) when that is set; unknown values are ignored.
 Isa best_isa();
 
 // What is supported, whatever ZAYA_ISA says.

@@ -52,9 +52,10 @@ Result<engine::SamplingParams> load_sampling_defaults(const std::filesystem::pat
 
 Result<Session> Session::open(const std::filesystem::path& directory, const LoadOptions& options,
                               const engine::EngineOptions& engine_options) {
+  ZAYA_ASSIGN(const model::Preset preset, model::preset_named(options.format));
   ZAYA_ASSIGN(checkpoint::Checkpoint checkpoint, checkpoint::Checkpoint::open(directory));
   ZAYA_ASSIGN(std::unique_ptr<ops::Backend> backend, ops::make_backend(options.backend, {.threads = options.threads}));
-  ZAYA_ASSIGN(std::unique_ptr<model::Model> model, model::Model::load(std::move(checkpoint), std::move(backend)));
+  ZAYA_ASSIGN(std::unique_ptr<model::Model> model, model::Model::load(std::move(checkpoint), std::move(backend), preset));
   ZAYA_ASSIGN(text::Tokenizer tokenizer, text::Tokenizer::load(directory / "tokenizer.json"));
   Session session;
   session.directory = directory;

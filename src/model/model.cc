@@ -8,26 +8,40 @@
 
 namespace zaya::model {
 
-Model::Model(checkpoint::Checkpoint checkpoint, std::unique_ptr<ops::Backend> backend)
-    : checkpoint_(std::move(checkpoint)),
-      backend_(std::move(backend)),
-      state_shape_(std::make_shared<const StateShape>(checkpoint_.config())) {}
+Model::Model(const checkpoint::ModelConfig& config, std::unique_ptr<ops::Backend> backend)
+    : config_(config), backend_(std::move(backend)), state_shape_(std::make_shared<const StateShape>(config_)) {}
 
-Result<std::unique_ptr<Model>> Model::load(checkpoint::Checkpoint checkpoint, std::unique_ptr<ops::Backend> backend) {
-  std::unique_ptr<Model> model(new Model(std::move(checkpoint), std::move(backend)));
-  ZAYA_ASSIGN(model->weights_, Weights::load(model->checkpoint_));
+Result<std::unique_ptr<Model>> Model::load(checkpoint::Checkpoint checkpoint, std::unique_ptr<ops::Backend> backend,
+                                           Preset preset) {
+  std::unique_ptr<Model> model(new Model(checkpoint.config(), std::move(backend)));
+  const auto source = checkpoint_source(checkpoint, preset, model->backend_->threads(), model->memory_);
+  ZAYA_RETURN_IF_ERROR(model->take_weights(*source));
+  if (preset == Preset::as_stored) model->checkpoint_.emplace(std::move(checkpoint));
+  return model;
+}
 
-  const int64_t half_values = model->config().kv_width() / 2;
+Result<std::unique_ptr<Model>> Model::random(const checkpoint::ModelConfig& config, Preset preset, uint64_t seed,
+                                             std::unique_ptr<ops::Backend> backend) {
+  if (preset == Preset::as_stored) return Status(Code::invalid_argument, "random weights need a format that packs");
+  std::unique_ptr<Model> model(new Model(config, std::move(backend)));
+  const auto source = random_source(preset, seed, model->backend_->threads(), model->memory_);
+  ZAYA_RETURN_IF_ERROR(model->take_weights(*source));
+  return model;
+}
+
+Status Model::take_weights(WeightSource& source) {
+  ZAYA_ASSIGN(weights_, Weights::load(config_, source));
+  const int64_t half_values = config_.kv_width() / 2;
   std::vector<float> initial;
-  for (const LayerWeights& layer : model->weights_.layers) {
+  for (const LayerWeights& layer : weights_.layers) {
     if (layer.value_delayed_bias == nullptr) {
       initial.resize(initial.size() + static_cast<size_t>(half_values), 0.0f);
     } else {
       initial.insert(initial.end(), layer.value_delayed_bias, layer.value_delayed_bias + half_values);
     }
   }
-  model->initial_delayed_ = std::make_shared<const std::vector<float>>(std::move(initial));
-  return model;
+  initial_delayed_ = std::make_shared<const std::vector<float>>(std::move(initial));
+  return Status();
 }
 
 void Model::Workspace::resize(const checkpoint::ModelConfig& c, int64_t n) {

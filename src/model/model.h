@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -37,11 +38,17 @@ using TraceFunction = std::function<void(const LayerTrace&)>;
 
 class Model {
  public:
-  // Takes the checkpoint over; `backend` as in ops::make_backend.
-  static Result<std::unique_ptr<Model>> load(checkpoint::Checkpoint checkpoint, std::unique_ptr<ops::Backend> backend);
+  // Takes the checkpoint over; `backend` as in ops::make_backend. A packing preset copies the weights into memory, and
+  // the checkpoint's files are let go.
+  static Result<std::unique_ptr<Model>> load(checkpoint::Checkpoint checkpoint, std::unique_ptr<ops::Backend> backend,
+                                             Preset preset = Preset::as_stored);
 
-  const checkpoint::ModelConfig& config() const { return checkpoint_.config(); }
-  const checkpoint::Checkpoint& source() const { return checkpoint_; }
+  // Random weights of this shape, for figures without files; a packing preset.
+  static Result<std::unique_ptr<Model>> random(const checkpoint::ModelConfig& config, Preset preset, uint64_t seed,
+                                               std::unique_ptr<ops::Backend> backend);
+
+  const checkpoint::ModelConfig& config() const { return config_; }
+  const Weights& weights() const { return weights_; }
   const ops::Backend& backend() const { return *backend_; }
 
   SequenceState new_sequence() const { return SequenceState(state_shape_, initial_delayed_); }
@@ -56,7 +63,8 @@ class Model {
   Status forward(std::span<const TokenRun> runs, std::vector<float>& logits, const TraceFunction& trace = {});
 
  private:
-  Model(checkpoint::Checkpoint checkpoint, std::unique_ptr<ops::Backend> backend);
+  Model(const checkpoint::ModelConfig& config, std::unique_ptr<ops::Backend> backend);
+  Status take_weights(WeightSource& source);
 
   // Activations of a step, kept between steps.
   struct Workspace {
@@ -75,7 +83,9 @@ class Model {
   void rotations(std::span<const TokenRun> runs);
   void layer(const LayerWeights& weights, std::span<const ops::Run> runs, int64_t n);
 
-  checkpoint::Checkpoint checkpoint_;
+  checkpoint::ModelConfig config_;
+  std::optional<checkpoint::Checkpoint> checkpoint_;  // while weights point into it
+  WeightMemory memory_;
   std::unique_ptr<ops::Backend> backend_;
   Weights weights_;
   std::shared_ptr<const StateShape> state_shape_;

@@ -6,97 +6,18 @@
 
 namespace zaya::model {
 
-using checkpoint::Checkpoint;
-using checkpoint::DType;
 using checkpoint::ModelConfig;
-using checkpoint::Tensor;
-
-// Collects the first failure, so that the list of tensors reads as a list.
-class WeightsBuilder {
- public:
-  WeightsBuilder(const Checkpoint& checkpoint, Weights& weights) : checkpoint_(checkpoint), weights_(weights) {}
-
-  Status status() const { return status_; }
-
-  const float* vector(const std::string& name, int64_t elements) {
-    const Tensor* tensor = find(name, elements);
-    return tensor == nullptr ? nullptr : keep(to_f32(*tensor));
-  }
-
-  ops::Matrix matrix(const std::string& name, int64_t rows, int64_t cols) {
-    const Tensor* tensor = find(name, rows * cols);
-    ops::Matrix matrix;
-    if (tensor == nullptr) return matrix;
-    switch (tensor->dtype) {
-      case DType::f32: matrix.type = ops::WeightType::f32; break;
-      case DType::bf16: matrix.type = ops::WeightType::bf16; break;
-      case DType::f16: matrix.type = ops::WeightType::f16; break;
-      case DType::f8_e4m3: matrix.type = ops::WeightType::f8_e4m3; break;
-      case DType::other: fail(Code::unsupported, fmt::format("{} has dtype {}", name, tensor->dtype_name)); break;
-    }
-    matrix.data = tensor->data.data();
-    matrix.rows = rows;
-    matrix.cols = cols;
-    if (!tensor->row_scale.empty()) {
-      if (static_cast<int64_t>(tensor->row_scale.size()) != rows) {
-        fail(Code::malformed, fmt::format("{} has {} row scales for {} rows", name, tensor->row_scale.size(), rows));
-      }
-      matrix.row_scale = tensor->row_scale.data();
-    }
-    return matrix;
-  }
-
-  // [channels, head_dim, taps] in the file; the taps are made the middle axis, so that a window of consecutive tokens
-  // is one dot product.
-  const float* grouped_convolution(const std::string& name, int64_t channels, int64_t taps, int64_t dim) {
-    const Tensor* tensor = find(name, channels * dim * taps);
-    if (tensor == nullptr) return nullptr;
-    const std::vector<float> stored = to_f32(*tensor);
-    std::vector<float> ordered(stored.size());
-    for (int64_t c = 0; c < channels; ++c) {
-      for (int64_t d = 0; d < dim; ++d) {
-        for (int64_t t = 0; t < taps; ++t) {
-          ordered[static_cast<size_t>((c * taps + t) * dim + d)] =
-              stored[static_cast<size_t>((c * dim + d) * taps + t)];
-        }
-      }
-    }
-    return keep(std::move(ordered));
-  }
-
-  ops::ResidualScales scales(const std::string& prefix, int64_t width) {
-    return {.branch_scale = vector(prefix + "hidden_states_scale", width),
-            .branch_bias = vector(prefix + "hidden_states_bias", width),
-            .residual_scale = vector(prefix + "residual_scale", width),
-            .residual_bias = vector(prefix + "residual_bias", width)};
-  }
-
- private:
-  const Tensor* find(const std::string& name, int64_t elements) {
-    const Tensor* tensor = checkpoint_.find(name);
-    if (tensor == nullptr) {
-      fail(Code::not_found, fmt::format("the checkpoint has no tensor {}", name));
-    } else if (tensor->elements() != elements) {
-      fail(Code::malformed, fmt::format("{} has {} elements, expected {}", name, tensor->elements(), elements));
-      tensor = nullptr;
-    }
-    return tensor;
-  }
-
-  const float* keep(std::vector<float> values) { return weights_.floats_.emplace_back(std::move(values)).data(); }
-
-  void fail(Code code, std::string message) {
-    if (status_.ok()) status_ = Status(code, std::move(message), "run `zaya inspect` on it");
-  }
-
-  const Checkpoint& checkpoint_;
-  Weights& weights_;
-  Status status_;
-};
 
 namespace {
 
-LayerWeights load_layer(WeightsBuilder& from, const ModelConfig& c, int64_t index) {
+ops::ResidualScales load_scales(WeightSource& from, const std::string& prefix, int64_t width) {
+  return {.branch_scale = from.vector(prefix + "hidden_states_scale", width),
+          .branch_bias = from.vector(prefix + "hidden_states_bias", width),
+          .residual_scale = from.vector(prefix + "residual_scale", width),
+          .residual_bias = from.vector(prefix + "residual_bias", width)};
+}
+
+LayerWeights load_layer(WeightSource& from, const ModelConfig& c, int64_t index) {
   const std::string layer = fmt::format("model.layers.{}.", index);
   const std::string qkv = layer + "self_attn.qkv_proj.";
   const std::string gate = layer + "mlp.gate.";
@@ -129,7 +50,7 @@ LayerWeights load_layer(WeightsBuilder& from, const ModelConfig& c, int64_t inde
   w.cca.grouped = from.grouped_convolution(qkv + "conv_qk_grouped.weight", c.conv_channels(), c.conv_time1, c.head_dim);
   w.cca.grouped_bias = from.vector(qkv + "conv_qk_grouped.bias", c.conv_channels());
   w.cca.temperature = from.vector(layer + "self_attn.qk_norm.temp", c.num_kv_heads);
-  w.after_attention = from.scales(layer + "post_attention_residual_scale.", c.hidden_size);
+  w.after_attention = load_scales(from, layer + "post_attention_residual_scale.", c.hidden_size);
   w.post_attention_norm = from.vector(layer + "post_attention_layernorm.weight", c.hidden_size);
 
   w.router.down = from.matrix(gate + "down_proj.weight", width, c.hidden_size);
@@ -149,16 +70,14 @@ LayerWeights load_layer(WeightsBuilder& from, const ModelConfig& c, int64_t inde
                          .up = from.matrix(expert + "up", c.expert_width, c.hidden_size),
                          .down = from.matrix(expert + "down", c.hidden_size, c.expert_width)});
   }
-  w.after_experts = from.scales(layer + "post_mlp_residual_scale.", c.hidden_size);
+  w.after_experts = load_scales(from, layer + "post_mlp_residual_scale.", c.hidden_size);
   return w;
 }
 
 }  // namespace
 
-Result<Weights> Weights::load(const Checkpoint& checkpoint) {
-  const ModelConfig& c = checkpoint.config();
+Result<Weights> Weights::load(const ModelConfig& c, WeightSource& from) {
   Weights w;
-  WeightsBuilder from(checkpoint, w);
   w.embedding = from.matrix("model.embed_tokens.weight", c.vocab_size, c.hidden_size);
   w.input_scale = from.vector("model.input_hidden_states_scale", c.hidden_size);
   w.input_bias = from.vector("model.input_hidden_states_bias", c.hidden_size);

@@ -1,13 +1,11 @@
-// A checkpoint's tensors in the form that the operations take: large matrices stay where the file maps them, small
-// vectors become FP32 copies.
+// A model's tensors in the form that the operations take.
 #pragma once
 
-#include <deque>
-#include <memory>
 #include <vector>
 
 #include "base/status.h"
-#include "checkpoint/checkpoint.h"
+#include "checkpoint/config.h"
+#include "model/weight_source.h"
 #include "ops/backend.h"
 
 namespace zaya::model {
@@ -46,12 +44,8 @@ struct Weights {
   const float* head_bias = nullptr;   // [vocab] or null
   std::vector<Rotary> rotaries;
 
-  // The checkpoint must outlive the weights.
-  static Result<Weights> load(const checkpoint::Checkpoint& checkpoint);
-
- private:
-  friend class WeightsBuilder;
-  std::deque<std::vector<float>> floats_;  // owned FP32 copies; a deque, so that they stay where they are
+  // The memory of `from` must outlive the weights.
+  static Result<Weights> load(const checkpoint::ModelConfig& config, WeightSource& from);
 };
 
 }  // namespace zaya::model

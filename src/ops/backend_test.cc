@@ -14,6 +14,7 @@
 
 #include "cpu/isa.h"
 #include "ops/cpu/cpu_backend.h"
+#include "ops/packed/codec.h"
 #include "ops/reference/reference.h"
 
 namespace zaya::ops {
@@ -74,6 +75,24 @@ struct StoredMatrix {
   }
 };
 
+// A random matrix packed.
+struct PackedMatrix {
+  std::vector<std::byte> bytes;
+  Floats scales;
+  Matrix matrix;
+
+  PackedMatrix(Random& random, int64_t rows, int64_t cols, WeightType type)
+      : bytes(static_cast<size_t>(packed_bytes(type, rows, cols))), scales(static_cast<size_t>(rows)) {
+    const Floats weights = random.floats(rows * cols, 1.0f / std::sqrt(static_cast<float>(cols)));
+    for (int64_t r = 0; r < rows; r += kBlockRows) {
+      pack_block(type, weights.data() + r * cols, std::min(kBlockRows, rows - r), cols, nullptr,
+                 bytes.data() + r / kBlockRows * block_bytes(type, cols), scales.data() + r);
+    }
+    matrix = {bytes.data(), type, rows, cols, scales.data()};
+  }
+};
+
+constexpr WeightType kPackedTypes[] = {WeightType::q4, WeightType::q8, WeightType::b16};
 constexpr WeightType kTypes[] = {WeightType::f32, WeightType::bf16, WeightType::f16, WeightType::f8_e4m3};
 
 class BackendTest : public testing::TestWithParam<cpu::Isa> {
@@ -87,7 +106,8 @@ class BackendTest : public testing::TestWithParam<cpu::Isa> {
   Random random_{42};
 };
 
-INSTANTIATE_TEST_SUITE_P(Isa, BackendTest, testing::Values(cpu::Isa::generic, cpu::Isa::avx2, cpu::Isa::avx512),
+INSTANTIATE_TEST_SUITE_P(Isa, BackendTest, testing::Values(cpu::Isa::generic, cpu::Isa::avx2, cpu::Isa::avx512,
+                         cpu::Isa::amx),
                          [](const auto& instance) { return cpu::isa_name(instance.param); });
 
 TEST_P(BackendTest, ProjectEveryTypeAndRaggedSizes) {
@@ -104,6 +124,44 @@ TEST_P(BackendTest, ProjectEveryTypeAndRaggedSizes) {
             fast_->project(w.matrix, b, x.data(), n, actual.data(), stride);
             expect_close(expected, actual, cols, "project");
             if (HasFatalFailure()) return;
+          }
+        }
+      }
+    }
+  }
+}
+
+// With activations that BF16 holds exactly, the tile kernels differ only by their weights' rounding to BF16.
+TEST_P(BackendTest, ProjectPackedTypesAndRaggedSizes) {
+  for (WeightType type : kPackedTypes) {
+    for (int64_t rows : {1, 16, 17, 70, 300}) {
+      for (int64_t cols : {1, 16, 63, 64, 100, 530}) {
+        for (int64_t n : {1, 2, 3, 5, 8, 13, 31, 47, 530}) {
+          if (n == 530 && (rows > 70 || cols > 100)) continue;
+          PackedMatrix w(random_, rows, cols, type);
+          Floats x = random_.floats(n * cols);
+          for (float& v : x) v = std::bit_cast<float>(std::bit_cast<uint32_t>(v) & 0xffff0000u);
+          const Floats bias = random_.floats(rows);
+          const int64_t stride = rows + 3;
+          Floats expected(static_cast<size_t>(n * stride), 7.0f), actual = expected;
+          reference_.project(w.matrix, bias.data(), x.data(), n, expected.data(), stride);
+          fast_->project(w.matrix, bias.data(), x.data(), n, actual.data(), stride);
+          const bool tiles = GetParam() == cpu::Isa::amx && n >= kAmxFewestRows && type != WeightType::b16;
+          for (int64_t i = 0; i < n; ++i) {
+            for (int64_t r = 0; r < stride; ++r) {
+              const size_t at = static_cast<size_t>(i * stride + r);
+              double squares = 0;
+              for (int64_t c = 0; r < rows && c < cols; ++c) {
+                const double term = static_cast<double>(w.matrix.at(r, c)) * x[static_cast<size_t>(i * cols + c)];
+                squares += term * term;
+              }
+              // A weight's rounding to BF16 is off by at most 2^-8 of it, evenly spread: a deviation of 2^-8 / √3 of
+              // the terms' root sum of squares; seven of them. FP32's own is 2^-24 of each of cols partial sums.
+              const double tolerance = (tiles ? 0x1p-6 : 0x1p-21 * std::sqrt(static_cast<double>(cols))) *
+                                       std::sqrt(squares);
+              ASSERT_NEAR(expected[at], actual[at], tolerance + 4e-7 * std::fabs(expected[at]))
+                  << weight_type_name(type) << ' ' << rows << 'x' << cols << " n " << n << " at " << i << ' ' << r;
+            }
           }
         }
       }

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "ops/packed/codec.h"
+
 namespace zaya::ops {
 namespace {
 
@@ -34,8 +36,31 @@ size_t weight_size(WeightType type) {
     case WeightType::bf16:
     case WeightType::f16: return 2;
     case WeightType::f8_e4m3: return 1;
+    case WeightType::q4:
+    case WeightType::q8:
+    case WeightType::b16: break;
   }
   return 0;
+}
+
+const char* weight_type_name(WeightType type) {
+  switch (type) {
+    case WeightType::f32: return "f32";
+    case WeightType::bf16: return "bf16";
+    case WeightType::f16: return "f16";
+    case WeightType::f8_e4m3: return "f8_e4m3";
+    case WeightType::q4: return "q4";
+    case WeightType::q8: return "q8";
+    case WeightType::b16: return "b16";
+  }
+  return "unknown";
+}
+
+float Matrix::at(int64_t r, int64_t c) const {
+  const float stored =
+      is_packed(type) ? unpack_weight(type, data + r / kBlockRows * block_bytes(type, cols), r % kBlockRows, c)
+                      : load_weight(type, row(r), c);
+  return row_scale != nullptr ? stored * row_scale[r] : stored;
 }
 
 float load_weight(WeightType type, const std::byte* data, int64_t index) {
@@ -45,6 +70,9 @@ float load_weight(WeightType type, const std::byte* data, int64_t index) {
     // Infinities and NaNs read as large finite numbers here: `zaya inspect` is what reports them.
     case WeightType::f16: return decode_small_float(load<uint16_t>(data, index), 5, 10);
     case WeightType::f8_e4m3: return decode_small_float(load<uint8_t>(data, index), 4, 3);
+    case WeightType::q4:
+    case WeightType::q8:
+    case WeightType::b16: break;
   }
   return 0;
 }

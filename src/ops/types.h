@@ -8,11 +8,17 @@
 
 namespace zaya::ops {
 
-enum class WeightType { f32, bf16, f16, f8_e4m3 };
+// f32 to f8_e4m3 lie row-major, as checkpoints store them; q4, q8 and b16 are packed (packed/layout.h).
+enum class WeightType { f32, bf16, f16, f8_e4m3, q4, q8, b16 };
 
+constexpr bool is_packed(WeightType type) { return type >= WeightType::q4; }
+
+const char* weight_type_name(WeightType type);
+
+// Bytes of one weight of a row-major type; 0 for a packed one.
 size_t weight_size(WeightType type);
 
-// A weight matrix [rows, cols], row-major, in its stored type; y = W x gives rows outputs.
+// A weight matrix [rows, cols]; y = W x gives rows outputs.
 struct Matrix {
   const std::byte* data = nullptr;
   WeightType type = WeightType::f32;
@@ -20,10 +26,14 @@ struct Matrix {
   int64_t cols = 0;
   const float* row_scale = nullptr;  // [rows]: W[r, c] = stored[r, c] · row_scale[r]; null = 1
 
+  // Of a row-major matrix.
   const std::byte* row(int64_t r) const { return data + r * cols * static_cast<int64_t>(weight_size(type)); }
+
+  // W[r, c], row_scale applied, of any type. The reference's way to read weights.
+  float at(int64_t r, int64_t c) const;
 };
 
-// One stored element as FP32 (row_scale not applied). The reference's way to read weights.
+// One stored element of a row-major type as FP32.
 float load_weight(WeightType type, const std::byte* data, int64_t index);
 
 // Keys and values of one sequence, in pages of kPageTokens positions. Within a page, one layer's slice is

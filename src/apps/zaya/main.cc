@@ -25,6 +25,8 @@ int main(int argc, char** argv) {
        zaya::app::add_template},
       {"synth", "Write a random checkpoint of a given shape", "zaya synth /tmp/zaya-8b --shape 8b",
        zaya::app::add_synth},
+      {"bench", "Measure speed beside this machine's own limits", "zaya bench --synthetic 8b --format q4",
+       zaya::app::add_bench},
   };
 
   CLI::App app(

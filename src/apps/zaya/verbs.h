@@ -17,5 +17,6 @@ Action add_logits(CLI::App& verb);
 Action add_tokenize(CLI::App& verb);
 Action add_template(CLI::App& verb);
 Action add_synth(CLI::App& verb);
+Action add_bench(CLI::App& verb);
 
 }  // namespace zaya::app

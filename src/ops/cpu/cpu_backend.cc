@@ -12,34 +12,67 @@ namespace {
 // more on a machine that is busy otherwise.
 constexpr int64_t kWorthSharing = 1 << 17;
 
-float* sized(std::vector<float>& buffer, int64_t floats) {
-  if (buffer.size() < static_cast<size_t>(floats)) buffer.resize(static_cast<size_t>(floats));
+template <class T>
+T* sized(std::vector<T>& buffer, int64_t count) {
+  if (buffer.size() < static_cast<size_t>(count)) buffer.resize(static_cast<size_t>(count));
   return buffer.data();
 }
 
 }  // namespace
 
 CpuBackend::CpuBackend(int threads, cpu::Isa isa)
-    : team_(threads), isa_(isa), kernels_(kernels_for(isa)), scratch_(static_cast<size_t>(team_.size())) {}
+    : team_(threads), isa_(isa), kernels_(kernels_for(isa)), amx_(amx_kernels(isa)), scratch_(static_cast<size_t>(team_.size())), strips_(scratch_.size()) {}
 
 std::string CpuBackend::name() const { return std::string("cpu/") + cpu::isa_name(isa_); }
 
-float* CpuBackend::scratch(int worker, int64_t floats) { return sized(scratch_[static_cast<size_t>(worker)], floats); }
+float* CpuBackend::scratch(int worker, int64_t floats) {
+  constexpr uintptr_t kAlignment = 64;
+  float* start = sized(scratch_[static_cast<size_t>(worker)], floats + static_cast<int64_t>(kAlignment / sizeof(float)));
+  return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(start) + kAlignment - 1) / kAlignment * kAlignment);
+}
 
-void CpuBackend::spread(int64_t count, int64_t work, const Body& body) {
+void CpuBackend::spread(int64_t count, int64_t work, const Body& body, int64_t unit) {
   if (count <= 0) return;
   if (count * work < kWorthSharing) return body(0, count, 0);
-  // Four pieces a worker even out a preempted neighbour; whole row tiles waste no lanes.
+  // Four pieces a worker even out a preempted neighbour; whole units waste no lanes.
   const int64_t piece = (count + team_.size() * 4 - 1) / (team_.size() * 4);
-  const int64_t grain = count < kRowTile * team_.size() ? 1 : (piece + kRowTile - 1) / kRowTile * kRowTile;
+  const int64_t grain = unit == kRowTile && count < kRowTile * team_.size() ? 1 : (piece + unit - 1) / unit * unit;
   team_.parallel_for(count, grain, body);
 }
 
-void CpuBackend::multiply(const Matrix& w, const float* bias, int64_t begin, int64_t end, const float* x, int64_t n,
+CpuBackend::Input CpuBackend::input_for(const Matrix& w, const float* x, int64_t n) {
+  Input input{.x = x, .half = {}};
+  if (!on_tiles(w, n)) return input;
+  input.half.stride = bf16_stride(w.cols);
+  uint16_t* half = sized(half_input_, bf16_rows(n) * input.half.stride);
+  spread(n, w.cols, [&](int64_t begin, int64_t end, int) {
+    amx_->to_bf16(x + begin * w.cols, end - begin, w.cols, w.cols, half + begin * input.half.stride, input.half.stride);
+  });
+  input.half.data = half;
+  return input;
+}
+
+int64_t CpuBackend::row_unit(const Matrix& w, int64_t n) const {
+  if (!is_packed(w.type)) return kRowTile;
+  if (n > 1) return kBlockCols;  // outputs are the next product's columns: whole superblocks of them
+  // Eight blocks at once keep as many memory streams busy; fewer where that would leave a worker without any.
+  return w.rows >= 8 * kBlockRows * team_.size() ? 8 * kBlockRows : kBlockRows;
+}
+
+void CpuBackend::multiply(const Matrix& w, const float* bias, int64_t begin, int64_t end, const Input& x, int64_t n,
                           float* out, int64_t out_stride, int worker) {
-  kernels_.matmul(w.type, w.row(begin), end - begin, w.cols, w.row_scale != nullptr ? w.row_scale + begin : nullptr,
-                  bias != nullptr ? bias + begin : nullptr, x, n, out + begin, out_stride,
-                  scratch(worker, matmul_scratch(w.cols)));
+  const float* row_scale = w.row_scale != nullptr ? w.row_scale + begin : nullptr;
+  if (bias != nullptr) bias += begin;
+  if (!is_packed(w.type)) {
+    return kernels_.matmul(w.type, w.row(begin), end - begin, w.cols, row_scale, bias, x.x, n, out, out_stride,
+                           scratch(worker, matmul_scratch(w.cols)));
+  }
+  const std::byte* data = w.data + begin / kBlockRows * block_bytes(w.type, w.cols);
+  if (x.half.data != nullptr) {
+    return amx_->matmul(w.type, data, end - begin, w.cols, row_scale, bias, x.half, n, out, out_stride,
+                        scratch(worker, amx_scratch()));
+  }
+  kernels_.packed_matmul(w.type, data, end - begin, w.cols, row_scale, bias, x.x, n, out, out_stride);
 }
 
 void CpuBackend::embed(const Matrix& embedding, std::span<const int32_t> tokens, const float* scale, const float* bias,
@@ -48,11 +81,7 @@ void CpuBackend::embed(const Matrix& embedding, std::span<const int32_t> tokens,
   spread(static_cast<int64_t>(tokens.size()), width, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
       const int32_t token = tokens[static_cast<size_t>(i)];
-      const std::byte* row = embedding.row(token);
-      const float row_scale = embedding.row_scale != nullptr ? embedding.row_scale[token] : 1.0f;
-      for (int64_t c = 0; c < width; ++c) {
-        out[i * width + c] = (load_weight(embedding.type, row, c) * row_scale + bias[c]) * scale[c];
-      }
+      for (int64_t c = 0; c < width; ++c) out[i * width + c] = (embedding.at(token, c) + bias[c]) * scale[c];
     }
   });
 }
@@ -70,8 +99,13 @@ void CpuBackend::rms_norm(const float* x, int64_t n, int64_t width, const float*
 
 void CpuBackend::project(const Matrix& w, const float* bias, const float* x, int64_t n, float* out,
                          int64_t out_stride) {
-  spread(w.rows, w.cols * n,
-         [&](int64_t begin, int64_t end, int worker) { multiply(w, bias, begin, end, x, n, out, out_stride, worker); });
+  const Input input = input_for(w, x, n);
+  spread(
+      w.rows, w.cols * n,
+      [&](int64_t begin, int64_t end, int worker) {
+        multiply(w, bias, begin, end, input, n, out + begin, out_stride, worker);
+      },
+      row_unit(w, n));
 }
 
 void CpuBackend::merge(const ResidualScales& s, const float* branch, int64_t n, int64_t width, float* residual) {
@@ -273,11 +307,20 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
   const int64_t rows = first.back();
   float* gathered = sized(gathered_, rows * hidden);
   float* gate = sized(gate_, rows * width);
-  float* up = sized(up_, rows * width);
   float* down = sized(down_, rows * hidden);
-  for (int64_t i = 0; i < rows; ++i) {
-    std::copy_n(x + slot_of[static_cast<size_t>(i)] / top_k * hidden, hidden, gathered + i * hidden);
-  }
+  // The last tile of an expert's rows reaches into the next expert's, and the very last one past the end: what it
+  // computes there is not stored.
+  const bool tiles = amx_ != nullptr && is_packed(experts[0].gate.type);
+  const int64_t half_hidden = bf16_stride(hidden), half_width = bf16_stride(width);
+  uint16_t* half_input = tiles ? sized(half_input_, (rows + 15) * half_hidden) : nullptr;
+  uint16_t* half_gate = tiles ? sized(half_gate_, (rows + 15) * half_width) : nullptr;
+  spread(rows, hidden, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float* token = x + slot_of[static_cast<size_t>(i)] / top_k * hidden;
+      std::copy_n(token, hidden, gathered + i * hidden);
+      if (tiles) amx_->to_bf16(token, 1, hidden, hidden, half_input + i * half_hidden, half_hidden);
+    }
+  });
 
   // Two parallel phases over (expert, block of weight rows).
   struct Task {
@@ -286,13 +329,16 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
     int64_t begin, end;  // weight rows
   };
   std::vector<Task> tasks;
+  int64_t touched = 0;
+  for (size_t e = 0; e < experts.size(); ++e) touched += first[e + 1] > first[e] ? 1 : 0;
   const auto plan = [&](int64_t weight_rows) {
     tasks.clear();
     // Enough tasks for every worker even when a single expert is touched.
-    const int64_t block =
-        std::max<int64_t>(kRowTile, (weight_rows / (team_.size() * 4) + kRowTile - 1) / kRowTile * kRowTile);
+    const int64_t pieces = std::max<int64_t>(1, team_.size() * 8 / std::max<int64_t>(1, touched));
     for (size_t e = 0; e < experts.size(); ++e) {
       const int64_t count = first[e + 1] - first[e];
+      const int64_t unit = row_unit(experts[e].gate, count);
+      const int64_t block = std::max(unit, (weight_rows / pieces + unit - 1) / unit * unit);
       for (int64_t begin = 0; count > 0 && begin < weight_rows; begin += block) {
         tasks.push_back({&experts[e], first[e], count, begin, std::min(weight_rows, begin + block)});
       }
@@ -309,18 +355,30 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
 
   plan(width);
   run_tasks(width * hidden * 2, [&](const Task& task, int worker) {
-    const float* input = gathered + task.row * hidden;
-    multiply(task.expert->gate, nullptr, task.begin, task.end, input, task.count, gate + task.row * width, width,
-             worker);
-    multiply(task.expert->up, nullptr, task.begin, task.end, input, task.count, up + task.row * width, width, worker);
-    for (int64_t i = task.row; i < task.row + task.count; ++i) {
-      kernels_.silu_mul(gate + i * width + task.begin, up + i * width + task.begin, task.end - task.begin);
+    const bool on_amx = on_tiles(task.expert->gate, task.count);
+    const Input input{.x = gathered + task.row * hidden,
+                      .half = {on_amx ? half_input + task.row * half_hidden : nullptr, half_hidden}};
+    // A strip of weight rows at a time, so that gate and up meet in cache.
+    constexpr int64_t kStrip = 8 * kBlockRows;
+    float* up = sized(strips_[static_cast<size_t>(worker)], task.count * kStrip);
+    for (int64_t begin = task.begin; begin < task.end; begin += kStrip) {
+      const int64_t end = std::min(task.end, begin + kStrip);
+      float* strip = gate + task.row * width + begin;
+      multiply(task.expert->gate, nullptr, begin, end, input, task.count, strip, width, worker);
+      multiply(task.expert->up, nullptr, begin, end, input, task.count, up, kStrip, worker);
+      for (int64_t i = 0; i < task.count; ++i) kernels_.silu_mul(strip + i * width, up + i * kStrip, end - begin);
+      if (on_amx) {
+        amx_->to_bf16(strip, task.count, end - begin, width, half_gate + task.row * half_width + begin, half_width);
+      }
     }
   });
   plan(hidden);
   run_tasks(width * hidden, [&](const Task& task, int worker) {
-    multiply(task.expert->down, nullptr, task.begin, task.end, gate + task.row * width, task.count,
-             down + task.row * hidden, hidden, worker);
+    const bool on_amx = on_tiles(task.expert->down, task.count);
+    const Input input{.x = gate + task.row * width,
+                      .half = {on_amx ? half_gate + task.row * half_width : nullptr, half_width}};
+    multiply(task.expert->down, nullptr, task.begin, task.end, input, task.count,
+             down + task.row * hidden + task.begin, hidden, worker);
   });
 
   // Rows of one token are added in the order of its choices (experts sorted), whatever else is in the step.

@@ -6,6 +6,7 @@
 #include "cpu/isa.h"
 #include "cpu/thread_team.h"
 #include "ops/backend.h"
+#include "ops/cpu/amx.h"
 #include "ops/cpu/kernels.h"
 
 namespace zaya::ops {
@@ -34,25 +35,46 @@ class CpuBackend final : public Backend {
  private:
   using Body = std::function<void(int64_t begin, int64_t end, int worker)>;
 
-  // One product inside a parallel region: rows [begin, end) of w against n rows of x.
-  void multiply(const Matrix& w, const float* bias, int64_t begin, int64_t end, const float* x, int64_t n, float* out,
+  // Activations of a product: FP32, and BF16 as well where the AMX kernels will take them.
+  struct Input {
+    const float* x = nullptr;
+    Bf16Rows half;
+  };
+
+  // Whether products of this matrix with n rows go through AMX.
+  bool on_tiles(const Matrix& w, int64_t n) const {
+    return amx_ != nullptr && is_packed(w.type) && n >= kAmxFewestRows;
+  }
+
+  // x [n, cols] as the input of a product with w.
+  Input input_for(const Matrix& w, const float* x, int64_t n);
+
+  // Weight rows that a product should be split at.
+  int64_t row_unit(const Matrix& w, int64_t n) const;
+
+  // One product inside a parallel region: rows [begin, end) of w against n rows of x; begin is a multiple of
+  // row_unit(). Output row r goes to out[r - begin].
+  void multiply(const Matrix& w, const float* bias, int64_t begin, int64_t end, const Input& x, int64_t n, float* out,
                 int64_t out_stride, int worker);
 
-  // parallel_for over `count` items of about `work` multiply-adds each; on the caller alone when the whole is small.
-  void spread(int64_t count, int64_t work, const Body& body);
+  // parallel_for over `count` items of about `work` multiply-adds each, in multiples of `unit`; on the caller alone when
+  // the whole is small.
+  void spread(int64_t count, int64_t work, const Body& body, int64_t unit = kRowTile);
 
-  // The worker's scratch, at least `floats` long; its content is lost.
+  // The worker's scratch, at least `floats` long and 64-byte aligned; its content is lost.
   float* scratch(int worker, int64_t floats);
 
   cpu::ThreadTeam team_;
   cpu::Isa isa_;
   const Kernels& kernels_;
-  std::vector<std::vector<float>> scratch_;
+  const AmxKernels* amx_;  // or null
+  std::vector<std::vector<float>> scratch_, strips_;  // one of each per worker
 
   // Buffers of one call, kept so that a decode step allocates nothing.
   std::vector<float> conv_input_, conv_middle_, conv_output_;
   std::vector<float> router_a_, router_b_, router_logits_;
-  std::vector<float> gathered_, gate_, up_, down_;
+  std::vector<float> gathered_, gate_, down_;
+  std::vector<uint16_t> half_input_, half_gate_;
 };
 
 }  // namespace zaya::ops

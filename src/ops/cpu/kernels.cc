@@ -1,20 +1,39 @@
 #include "ops/cpu/kernels.h"
 
+#include "ops/cpu/amx.h"
+
 namespace zaya::ops {
 
-extern const Kernels kernels_generic;
+namespace generic {
+extern const Kernels kernels;
+}
 #if defined(__x86_64__)
-extern const Kernels kernels_avx2;
-extern const Kernels kernels_avx512;
+namespace avx2 {
+extern const Kernels kernels;
+}
+namespace avx512 {
+extern const Kernels kernels;
+}
+namespace amx {
+extern const AmxKernels kernels;
+}
 #endif
 
 const Kernels& kernels_for(cpu::Isa isa) {
 #if defined(__x86_64__)
-  if (isa == cpu::Isa::avx512) return kernels_avx512;
-  if (isa == cpu::Isa::avx2) return kernels_avx2;
+  if (isa >= cpu::Isa::avx512) return avx512::kernels;
+  if (isa == cpu::Isa::avx2) return avx2::kernels;
 #endif
   (void)isa;
-  return kernels_generic;
+  return generic::kernels;
+}
+
+const AmxKernels* amx_kernels(cpu::Isa isa) {
+#if defined(__x86_64__)
+  if (isa == cpu::Isa::amx) return &amx::kernels;
+#endif
+  (void)isa;
+  return nullptr;
 }
 
 }  // namespace zaya::ops

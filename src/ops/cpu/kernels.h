@@ -18,6 +18,10 @@ struct Kernels {
   void (*matmul)(WeightType type, const std::byte* w, int64_t rows, int64_t cols, const float* row_scale,
                  const float* bias, const float* x, int64_t n, float* out, int64_t out_stride, float* scratch);
 
+  // The same with packed weights, from a block's first row on; no scratch.
+  void (*packed_matmul)(WeightType type, const std::byte* w, int64_t rows, int64_t cols, const float* row_scale,
+                        const float* bias, const float* x, int64_t n, float* out, int64_t out_stride);
+
   // scores[g · stride + j] = dot(query g, key j): `group` queries [group, dim], `count` keys [count, dim].
   void (*scores)(const float* queries, int64_t group, const float* keys, int64_t count, int64_t dim, float* scores,
                  int64_t stride);
@@ -31,6 +35,9 @@ struct Kernels {
 
   // gate[i] = silu(gate[i]) · up[i].
   void (*silu_mul)(float* gate, const float* up, int64_t n);
+
+  // Does `iterations` rounds of independent multiply-adds on registers alone; returns the FP32 operations done.
+  double (*busy)(int64_t iterations);
 
   // Σ x².
   float (*sum_squares)(const float* x, int64_t n);

@@ -1,67 +1,11 @@
-// Compiled once per instruction set with ZAYA_ISA_NAME and the compiler's own flags. Vectors are the compiler's vector
-// extension, so one source serves every width; nothing from the standard library with external linkage may appear here,
-// or the linker could pick an AVX-512 copy of it for a machine without.
-
-#include <cstddef>
-#include <cstdint>
+// The inner loops of the cpu backend over row-major weights, keys and values (see vectors_isa.h).
 
 #include "ops/cpu/kernels.h"
+#include "ops/cpu/packed_isa.h"
+#include "ops/cpu/vectors_isa.h"
 
-#if defined(__FMA__)
-#include <immintrin.h>
-#endif
-
-namespace zaya::ops {
+namespace zaya::ops::ZAYA_ISA {
 namespace {
-
-#if defined(__AVX512F__)
-constexpr int kLanes = 16;
-#else
-constexpr int kLanes = 8;  // two registers where only 128 bits are native
-#endif
-
-typedef float Vec __attribute__((vector_size(kLanes * 4)));
-typedef uint32_t UintVec __attribute__((vector_size(kLanes * 4)));
-typedef int32_t IntVec __attribute__((vector_size(kLanes * 4)));
-typedef float VecAt __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
-typedef uint16_t HalfAt __attribute__((vector_size(kLanes * 2), aligned(2), may_alias));
-typedef uint8_t ByteAt __attribute__((vector_size(kLanes), aligned(1), may_alias));
-
-inline Vec load(const float* p) { return *reinterpret_cast<const VecAt*>(p); }
-inline void store(float* p, Vec v) { *reinterpret_cast<VecAt*>(p) = v; }
-inline Vec splat(float x) { return Vec{} + x; }
-
-inline Vec load_part(const float* p, int64_t count) {
-  Vec v = {};
-  for (int64_t i = 0; i < count; ++i) v[i] = p[i];
-  return v;
-}
-
-inline void store_part(float* p, Vec v, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) p[i] = v[i];
-}
-
-// a · b + c: fused wherever the instruction set can, by name, because a compiler left to contract by itself fuses one
-// tile's loop and not another's, and then a token's bits depend on its neighbours.
-inline Vec multiply_add(Vec a, Vec b, Vec c) {
-#if defined(__AVX512F__)
-  return (Vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
-#elif defined(__FMA__)
-  return (Vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
-#else
-  return a * b + c;
-#endif
-}
-
-// A fixed tree of additions.
-inline float sum(Vec v) {
-  float lanes[kLanes];
-  store(lanes, v);
-  for (int width = kLanes / 2; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
-  }
-  return lanes[0];
-}
 
 // Weight readers: `Stored` is one element as it lies in memory; widen() gives kLanes of them as FP32, exactly.
 struct F32 {
@@ -193,6 +137,9 @@ void matmul(WeightType type, const std::byte* w, int64_t rows, int64_t cols, con
       return matmul_typed<F16>(reinterpret_cast<const uint16_t*>(w), rows, cols, x, n, output, scratch);
     case WeightType::f8_e4m3:
       return matmul_typed<F8E4M3>(reinterpret_cast<const uint8_t*>(w), rows, cols, x, n, output, scratch);
+    case WeightType::q4:
+    case WeightType::q8:
+    case WeightType::b16: break;  // packed_matmul's
   }
 }
 
@@ -289,9 +236,23 @@ void silu_mul(float* gate, const float* up, int64_t n) {
 
 float sum_squares(const float* x, int64_t n) { return dot(x, x, n); }
 
+double busy(int64_t iterations) {
+  constexpr int kChains = 10;  // more than latency × units
+  Vec chain[kChains];
+  for (int i = 0; i < kChains; ++i) chain[i] = splat(static_cast<float>(i));
+  const Vec a = splat(0.9999999f), b = splat(1e-9f);
+  for (int64_t i = 0; i < iterations; ++i) {
+    for (int c = 0; c < kChains; ++c) chain[c] = multiply_add(chain[c], a, b);
+  }
+  Vec total = {};
+  for (int i = 0; i < kChains; ++i) total += chain[i];
+  // A sum that no chain reaches, so that the work cannot be dropped.
+  return sum(total) > 1e30f ? 0.0 : static_cast<double>(iterations) * kChains * kLanes * 2;
+}
+
 }  // namespace
 
-extern const Kernels ZAYA_ISA_NAME;
-const Kernels ZAYA_ISA_NAME = {matmul, scores, softmax_weights, weighted_values, silu_mul, sum_squares};
+extern const Kernels kernels;
+const Kernels kernels = {matmul, packed_matmul, scores, softmax_weights, weighted_values, silu_mul, busy, sum_squares};
 
-}  // namespace zaya::ops
+}  // namespace zaya::ops::ZAYA_ISA

@@ -12,11 +12,8 @@ void ReferenceBackend::embed(const Matrix& embedding, std::span<const int32_t> t
                              const float* bias, float* out) {
   const int64_t width = embedding.cols;
   for (size_t i = 0; i < tokens.size(); ++i) {
-    const std::byte* row = embedding.row(tokens[i]);
-    const float row_scale = embedding.row_scale != nullptr ? embedding.row_scale[tokens[i]] : 1.0f;
     for (int64_t c = 0; c < width; ++c) {
-      const float value = load_weight(embedding.type, row, c) * row_scale;
-      out[static_cast<int64_t>(i) * width + c] = (value + bias[c]) * scale[c];
+      out[static_cast<int64_t>(i) * width + c] = (embedding.at(tokens[i], c) + bias[c]) * scale[c];
     }
   }
 }
@@ -34,12 +31,8 @@ void ReferenceBackend::project(const Matrix& w, const float* bias, const float* 
                                int64_t out_stride) {
   for (int64_t i = 0; i < n; ++i) {
     for (int64_t r = 0; r < w.rows; ++r) {
-      const std::byte* row = w.row(r);
       double sum = 0;
-      for (int64_t c = 0; c < w.cols; ++c) {
-        sum += static_cast<double>(load_weight(w.type, row, c)) * x[i * w.cols + c];
-      }
-      if (w.row_scale != nullptr) sum *= w.row_scale[r];
+      for (int64_t c = 0; c < w.cols; ++c) sum += static_cast<double>(w.at(r, c)) * x[i * w.cols + c];
       out[i * out_stride + r] = static_cast<float>(sum) + (bias != nullptr ? bias[r] : 0.0f);
     }
   }

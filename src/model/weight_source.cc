@@ -1,0 +1,143 @@
+#include "model/weight_source.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "ops/packed/codec.h"
+
+namespace zaya::model {
+
+using checkpoint::DType;
+using checkpoint::Tensor;
+
+const float* WeightSource::vector(const std::string& name, int64_t elements) {
+  std::vector<float> read = values(name, elements);
+  return status_.ok() ? keep(std::move(read)) : nullptr;
+}
+
+const float* WeightSource::grouped_convolution(const std::string& name, int64_t channels, int64_t taps, int64_t dim) {
+  const std::vector<float> stored = values(name, channels * dim * taps);
+  if (!status_.ok()) return nullptr;
+  std::vector<float> ordered(stored.size());
+  for (int64_t c = 0; c < channels; ++c) {
+    for (int64_t d = 0; d < dim; ++d) {
+      for (int64_t t = 0; t < taps; ++t) {
+        ordered[static_cast<size_t>((c * taps + t) * dim + d)] = stored[static_cast<size_t>((c * dim + d) * taps + t)];
+      }
+    }
+  }
+  return keep(std::move(ordered));
+}
+
+ops::Matrix WeightSource::packed(ops::WeightType type, int64_t rows, int64_t cols, std::byte*& bytes,
+                                 float*& row_scale) {
+  ops::Matrix matrix;
+  if (!status_.ok()) return matrix;
+  Result<cpu::Pages> pages = cpu::Pages::allocate(static_cast<size_t>(ops::packed_bytes(type, rows, cols)));
+  if (!pages.ok()) return fail(pages.status()), matrix;
+  bytes = memory_.pages.emplace_back(std::move(pages).value()).data();
+  row_scale = memory_.floats.emplace_back(static_cast<size_t>(rows)).data();
+  return {.data = bytes, .type = type, .rows = rows, .cols = cols, .row_scale = row_scale};
+}
+
+namespace {
+
+class CheckpointSource final : public WeightSource {
+ public:
+  CheckpointSource(const checkpoint::Checkpoint& checkpoint, Preset preset, int threads, WeightMemory& memory)
+      : WeightSource(memory), checkpoint_(checkpoint), preset_(preset), threads_(threads) {}
+
+  ops::Matrix matrix(const std::string& name, int64_t rows, int64_t cols) override {
+    const Tensor* tensor = find(name, rows * cols);
+    if (tensor == nullptr) return {};
+    if (!tensor->row_scale.empty() && static_cast<int64_t>(tensor->row_scale.size()) != rows) {
+      fail(Status(Code::malformed,
+                  fmt::format("{} has {} row scales for {} rows", name, tensor->row_scale.size(), rows)));
+      return {};
+    }
+    // A router in FP32 stays so: packing would round it.
+    const TensorClass tensor_class = class_of(name);
+    const bool rounds = tensor_class == TensorClass::router && tensor->dtype == DType::f32;
+    if (preset_ == Preset::as_stored || rounds) return as_stored(*tensor, rows, cols);
+    return pack(*tensor, format_of(preset_, tensor_class), rows, cols);
+  }
+
+ protected:
+  std::vector<float> values(const std::string& name, int64_t elements) override {
+    const Tensor* tensor = find(name, elements);
+    return tensor == nullptr ? std::vector<float>() : to_f32(*tensor);
+  }
+
+ private:
+  ops::Matrix as_stored(const Tensor& tensor, int64_t rows, int64_t cols) {
+    ops::Matrix matrix{.data = tensor.data.data(), .rows = rows, .cols = cols};
+    switch (tensor.dtype) {
+      case DType::f32: matrix.type = ops::WeightType::f32; break;
+      case DType::bf16: matrix.type = ops::WeightType::bf16; break;
+      case DType::f16: matrix.type = ops::WeightType::f16; break;
+      case DType::f8_e4m3: matrix.type = ops::WeightType::f8_e4m3; break;
+      case DType::other:
+        fail(Status(Code::unsupported, fmt::format("{} has dtype {}", tensor.name, tensor.dtype_name)));
+        break;
+    }
+    if (!tensor.row_scale.empty()) matrix.row_scale = tensor.row_scale.data();
+    return matrix;
+  }
+
+  ops::Matrix pack(const Tensor& tensor, ops::WeightType type, int64_t rows, int64_t cols) {
+    std::byte* bytes = nullptr;
+    float* row_scale = nullptr;
+    const ops::Matrix matrix = packed(type, rows, cols, bytes, row_scale);
+    if (matrix.data == nullptr) return matrix;
+    const int64_t row_bytes = cols * static_cast<int64_t>(checkpoint::dtype_size(tensor.dtype));
+    const auto blocks = [&](int64_t begin, int64_t end, int) {
+      std::vector<float> block(static_cast<size_t>(ops::kBlockRows * cols));
+      for (int64_t b = begin; b < end; ++b) {
+        const int64_t first = b * ops::kBlockRows, count = std::min(ops::kBlockRows, rows - first);
+        checkpoint::convert_to_f32(tensor.dtype, tensor.data.data() + first * row_bytes, count * cols, block.data());
+        for (int64_t r = 0; r < count && !tensor.row_scale.empty(); ++r) {
+          for (int64_t c = 0; c < cols; ++c) {
+            block[static_cast<size_t>(r * cols + c)] *= tensor.row_scale[static_cast<size_t>(first + r)];
+          }
+        }
+        ops::pack_block(type, block.data(), count, cols, nullptr, bytes + b * ops::block_bytes(type, cols),
+                        row_scale + first);
+      }
+    };
+    team().parallel_for(ops::blocks_of(rows), 1, blocks);
+    return matrix;
+  }
+
+  const Tensor* find(const std::string& name, int64_t elements) {
+    if (!status().ok()) return nullptr;
+    const Tensor* tensor = checkpoint_.find(name);
+    if (tensor == nullptr) {
+      fail(Status(Code::not_found, fmt::format("the checkpoint has no tensor {}", name), "run `zaya inspect` on it"));
+    } else if (tensor->elements() != elements) {
+      fail(Status(Code::malformed, fmt::format("{} has {} elements, expected {}", name, tensor->elements(), elements),
+                  "run `zaya inspect` on it"));
+      tensor = nullptr;
+    }
+    return tensor;
+  }
+
+  cpu::ThreadTeam& team() {
+    if (team_ == nullptr) team_ = std::make_unique<cpu::ThreadTeam>(threads_);
+    return *team_;
+  }
+
+  const checkpoint::Checkpoint& checkpoint_;
+  Preset preset_;
+  int threads_;
+  std::unique_ptr<cpu::ThreadTeam> team_;
+};
+
+}  // namespace
+
+std::unique_ptr<WeightSource> checkpoint_source(const checkpoint::Checkpoint& checkpoint, Preset preset, int threads,
+                                                WeightMemory& memory) {
+  return std::make_unique<CheckpointSource>(checkpoint, preset, threads, memory);
+}
+
+}  // namespace zaya::model

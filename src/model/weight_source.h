@@ -1,0 +1,69 @@
+// Where weights come from, by canonical name (checkpoint/names.h): a checkpoint, packed on the way or not, or a random
+// generator for figures without files.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "checkpoint/checkpoint.h"
+#include "cpu/pages.h"
+#include "cpu/thread_team.h"
+#include "model/formats.h"
+#include "ops/types.h"
+
+namespace zaya::model {
+
+// What weights point into.
+struct WeightMemory {
+  std::deque<std::vector<float>> floats;  // a deque, so that they stay where they are
+  std::deque<cpu::Pages> pages;
+};
+
+// Remembers the first failure, so that a list of tensors can read as a list; everything after it is null.
+class WeightSource {
+ public:
+  explicit WeightSource(WeightMemory& memory) : memory_(memory) {}
+  virtual ~WeightSource() = default;
+
+  const Status& status() const { return status_; }
+
+  // FP32 copies of a small tensor.
+  const float* vector(const std::string& name, int64_t elements);
+
+  // [channels, head_dim, taps] in the file; the taps are made the middle axis, so that a window of consecutive tokens
+  // is one dot product.
+  const float* grouped_convolution(const std::string& name, int64_t channels, int64_t taps, int64_t dim);
+
+  virtual ops::Matrix matrix(const std::string& name, int64_t rows, int64_t cols) = 0;
+
+ protected:
+  virtual std::vector<float> values(const std::string& name, int64_t elements) = 0;
+
+  const float* keep(std::vector<float> values) { return memory_.floats.emplace_back(std::move(values)).data(); }
+
+  // An empty packed matrix with memory for its bytes and row factors; data is null after a failure. `bytes` and
+  // `row_scale` are where they are to be written.
+  ops::Matrix packed(ops::WeightType type, int64_t rows, int64_t cols, std::byte*& bytes, float*& row_scale);
+
+  void fail(Status status) {
+    if (status_.ok()) status_ = std::move(status);
+  }
+
+ private:
+  WeightMemory& memory_;
+  Status status_;
+};
+
+// `checkpoint` must outlive the source, and the weights too when the preset is as_stored. Packing uses `threads`.
+std::unique_ptr<WeightSource> checkpoint_source(const checkpoint::Checkpoint& checkpoint, Preset preset, int threads,
+                                                WeightMemory& memory);
+
+// Random weights made in their packed form; `preset` must be one that packs. The router's choices are spread over all
+// experts, as a trained router's are.
+std::unique_ptr<WeightSource> random_source(Preset preset, uint64_t seed, int threads, WeightMemory& memory);
+
+}  // namespace zaya::model

@@ -1,0 +1,235 @@
+// Products of packed weights with FP32 activations: the lanes of a vector are 16 output rows, each weight is decoded
+// once for all tokens of a tile and multiplied by a broadcast activation. Per output the arithmetic is always the same:
+// a group's 16 products in order, then group sum · scale added to the total, so a token's bits do not depend on its
+// neighbours nor on the tile it was computed in.
+
+#include "ops/cpu/packed_isa.h"
+
+#include "ops/cpu/vectors_isa.h"
+#include "ops/packed/layout.h"
+
+namespace zaya::ops::ZAYA_ISA {
+namespace {
+
+// 16 lanes, as many vectors as that takes.
+constexpr int kParts = 16 / kLanes;
+struct Vec16 {
+  Vec part[kParts];
+};
+struct Word16 {
+  UintVec part[kParts];
+};
+
+typedef uint32_t UintVecAt __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
+
+inline Word16 load_words(const std::byte* p) {
+  Word16 w;
+  for (int i = 0; i < kParts; ++i) w.part[i] = *reinterpret_cast<const UintVecAt*>(p + i * kLanes * 4);
+  return w;
+}
+
+inline Vec16 fused(const Vec16& a, Vec b, const Vec16& c) {
+  Vec16 r;
+  for (int i = 0; i < kParts; ++i) r.part[i] = multiply_add(a.part[i], b, c.part[i]);
+  return r;
+}
+
+inline Vec16 fused(const Vec16& a, const Vec16& b, const Vec16& c) {
+  Vec16 r;
+  for (int i = 0; i < kParts; ++i) r.part[i] = multiply_add(a.part[i], b.part[i], c.part[i]);
+  return r;
+}
+
+inline Vec16 times(const Vec16& a, Vec b) {
+  Vec16 r;
+  for (int i = 0; i < kParts; ++i) r.part[i] = a.part[i] * b;
+  return r;
+}
+
+// decode_scale of 16 bytes.
+inline Vec16 load_scales(const std::byte* p) {
+  Vec16 scale;
+  for (int i = 0; i < kParts; ++i) {
+    const UintVec code = __builtin_convertvector(*reinterpret_cast<const ByteAt*>(p + i * kLanes), UintVec);
+    scale.part[i] = (Vec)((code << 19) + (112u << 23));
+  }
+  return scale;
+}
+
+// A format: how many columns one word holds, and the weight of column j out of a word.
+struct Q4 {
+  static constexpr WeightType kType = WeightType::q4;
+  static constexpr int kPerWord = 8;
+  static constexpr int64_t kHeader = kScaleBytes;
+
+  static Vec decode(UintVec word, int j) {
+#if defined(__AVX512F__)
+    const Vec table = {6, 18, 31, 45, 60, 77, 98, 127, -6, -18, -31, -45, -60, -77, -98, -127};
+    return (Vec)_mm512_permutexvar_ps((__m512i)(word >> (4 * j)), (__m512)table);
+#elif defined(__AVX2__)
+    const Vec magnitudes = {6, 18, 31, 45, 60, 77, 98, 127};
+    const Vec magnitude = (Vec)_mm256_permutevar8x32_ps((__m256)magnitudes, (__m256i)(word >> (4 * j)));
+    return (Vec)((UintVec)magnitude ^ ((word << (28 - 4 * j)) & 0x80000000u));
+#else
+    Vec values;
+    for (int i = 0; i < kLanes; ++i) values[i] = static_cast<float>(table4(static_cast<int>(word[i] >> (4 * j) & 15u)));
+    return values;
+#endif
+  }
+};
+
+struct Q8 {
+  static constexpr WeightType kType = WeightType::q8;
+  static constexpr int kPerWord = 4;
+  static constexpr int64_t kHeader = kScaleBytes;
+
+  static Vec decode(UintVec word, int j) {
+    return __builtin_convertvector((IntVec)(word << (24 - 8 * j)) >> 24, Vec);
+  }
+};
+
+struct B16 {
+  static constexpr WeightType kType = WeightType::b16;
+  static constexpr int kPerWord = 2;
+  static constexpr int64_t kHeader = 0;
+
+  static Vec decode(UintVec word, int j) { return (Vec)(j == 0 ? word << 16 : word & 0xffff0000u); }
+};
+
+template <class Format>
+inline Vec16 decode(const Word16& word, int j) {
+  Vec16 weights;
+  for (int i = 0; i < kParts; ++i) weights.part[i] = Format::decode(word.part[i], j);
+  return weights;
+}
+
+// One superblock of Blocks blocks against Tokens tokens, added to the totals.
+template <class Format, int Blocks, int Tokens>
+inline __attribute__((always_inline)) void superblock(const std::byte* w, int64_t stride, const float* x,
+                                                      int64_t x_stride, Vec16 (&total)[Blocks][Tokens]) {
+  constexpr int kWords = static_cast<int>(kGroupCols) / Format::kPerWord;  // of one group
+  for (int group = 0; group < kBlockCols / kGroupCols; ++group) {
+    Vec16 sums[Blocks][Tokens];
+#pragma GCC unroll 8
+    for (int word = 0; word < kWords; ++word) {
+      Word16 raw[Blocks];
+      const int64_t offset = Format::kHeader + (group * kWords + word) * kBlockRows * 4;
+      for (int b = 0; b < Blocks; ++b) raw[b] = load_words(w + b * stride + offset);
+#pragma GCC unroll 8
+      for (int j = 0; j < Format::kPerWord; ++j) {
+        const int64_t column = group * kGroupCols + word * Format::kPerWord + j;
+        for (int b = 0; b < Blocks; ++b) {
+          const Vec16 weights = decode<Format>(raw[b], j);
+          for (int t = 0; t < Tokens; ++t) {
+            const Vec input = splat(x[t * x_stride + column]);
+            sums[b][t] = word == 0 && j == 0 ? times(weights, input) : fused(weights, input, sums[b][t]);
+          }
+        }
+      }
+    }
+    for (int b = 0; b < Blocks; ++b) {
+      for (int t = 0; t < Tokens; ++t) {
+        if constexpr (Format::kHeader == 0) {
+          for (int i = 0; i < kParts; ++i) total[b][t].part[i] += sums[b][t].part[i];
+        } else {
+          total[b][t] = fused(sums[b][t], load_scales(w + b * stride + group * kBlockRows), total[b][t]);
+        }
+      }
+    }
+  }
+}
+
+// An int as a type, for the lambdas below.
+template <int Value>
+struct Constant {
+  constexpr int operator()() const { return Value; }
+};
+
+struct Product {
+  const std::byte* w;
+  int64_t rows, cols;
+  const float* row_scale;
+  const float* bias;
+  const float* x;
+  float* out;
+  int64_t out_stride;
+};
+
+template <class Format, int Blocks, int Tokens>
+void tile(const Product& p, int64_t block, int64_t token) {
+  const int64_t stride = block_bytes(Format::kType, p.cols), supers = p.cols / kBlockCols;
+  const std::byte* w = p.w + block * stride;
+  const float* x = p.x + token * p.cols;
+  Vec16 total[Blocks][Tokens] = {};
+  for (int64_t s = 0; s < supers; ++s) {
+    superblock<Format, Blocks, Tokens>(w + s * superblock_bytes(Format::kType), stride, x + s * kBlockCols, p.cols, total);
+  }
+  if (const int64_t rest = p.cols - supers * kBlockCols; rest > 0) {
+    float tail[Tokens * kBlockCols] = {};
+    for (int t = 0; t < Tokens; ++t) {
+      for (int64_t c = 0; c < rest; ++c) tail[t * kBlockCols + c] = x[t * p.cols + supers * kBlockCols + c];
+    }
+    superblock<Format, Blocks, Tokens>(w + supers * superblock_bytes(Format::kType), stride, tail, kBlockCols, total);
+  }
+  for (int b = 0; b < Blocks; ++b) {
+    const int64_t first = (block + b) * kBlockRows;
+    for (int i = 0; i < kParts; ++i) {
+      const int64_t row = first + i * kLanes;
+      if (row >= p.rows) break;
+      const int64_t count = p.rows - row < kLanes ? p.rows - row : kLanes;
+      const Vec scale = p.row_scale == nullptr ? splat(1) : load_part(p.row_scale + row, count);
+      const Vec bias = p.bias == nullptr ? Vec{} : load_part(p.bias + row, count);
+      for (int t = 0; t < Tokens; ++t) {
+        const Vec result = total[b][t].part[i] * scale + bias;
+        float* out = p.out + (token + t) * p.out_stride + row;
+        if (count == kLanes) {
+          store(out, result);
+        } else {
+          store_part(out, result, count);
+        }
+      }
+    }
+  }
+}
+
+// Few tokens: several blocks at once, because several memory streams per thread read half as fast again as one, and
+// because one chain of additions would wait for itself. Many tokens: one block, decoded once for all of them.
+template <class Format>
+void product(const Product& p, int64_t n) {
+#if defined(__AVX512F__)
+  constexpr int kMostTokens = 12;
+#else
+  constexpr int kMostTokens = 4;
+#endif
+  const int64_t blocks = blocks_of(p.rows);
+  const auto over_blocks = [&](auto many, auto tokens, int64_t token) {
+    int64_t b = 0;
+    for (; b + many() <= blocks; b += many()) tile<Format, many(), tokens()>(p, b, token);
+    for (; b < blocks; ++b) tile<Format, 1, tokens()>(p, b, token);
+  };
+  int64_t t = 0;
+  while (n - t > 0) {
+    const int64_t left = n - t;
+    if (left >= kMostTokens) {
+      over_blocks(Constant<1>{}, Constant<kMostTokens>{}, t), t += kMostTokens;
+    } else if (left >= 4) {
+      over_blocks(Constant<kLanes == 16 ? 2 : 1>{}, Constant<4>{}, t), t += 4;
+    } else if (left >= 2) {
+      over_blocks(Constant<kLanes == 16 ? 4 : 1>{}, Constant<2>{}, t), t += 2;
+    } else {
+      over_blocks(Constant<kLanes == 16 ? 8 : 2>{}, Constant<1>{}, t), t += 1;
+    }
+  }
+}
+
+}  // namespace
+
+void packed_matmul(WeightType type, const std::byte* w, int64_t rows, int64_t cols, const float* row_scale,
+                   const float* bias, const float* x, int64_t n, float* out, int64_t out_stride) {
+  const Product p{w, rows, cols, row_scale, bias, x, out, out_stride};
+  if (type == WeightType::q4) return product<Q4>(p, n);
+  if (type == WeightType::q8) return product<Q8>(p, n);
+  if (type == WeightType::b16) return product<B16>(p, n);
+}
+
+}  // namespace zaya::ops::ZAYA_ISA

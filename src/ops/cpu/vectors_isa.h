@@ -1,0 +1,67 @@
+// The vectors that the kernels of one instruction set compute with. Included only by *_isa.cc, which are compiled once
+// per instruction set in the namespace ZAYA_ISA. Vectors are the compiler's vector extension, so one source serves every
+// width; nothing from the standard library with external linkage may appear in those files, or the linker could pick an
+// AVX-512 copy of it for a machine without.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__FMA__)
+#include <immintrin.h>
+#endif
+
+namespace zaya::ops::ZAYA_ISA {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kLanes = 16;
+#else
+constexpr int kLanes = 8;  // two registers where only 128 bits are native
+#endif
+
+typedef float Vec __attribute__((vector_size(kLanes * 4)));
+typedef uint32_t UintVec __attribute__((vector_size(kLanes * 4)));
+typedef int32_t IntVec __attribute__((vector_size(kLanes * 4)));
+typedef float VecAt __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
+typedef uint16_t HalfAt __attribute__((vector_size(kLanes * 2), aligned(2), may_alias));
+typedef uint8_t ByteAt __attribute__((vector_size(kLanes), aligned(1), may_alias));
+
+inline Vec load(const float* p) { return *reinterpret_cast<const VecAt*>(p); }
+inline void store(float* p, Vec v) { *reinterpret_cast<VecAt*>(p) = v; }
+inline Vec splat(float x) { return Vec{} + x; }
+
+inline Vec load_part(const float* p, int64_t count) {
+  Vec v = {};
+  for (int64_t i = 0; i < count; ++i) v[i] = p[i];
+  return v;
+}
+
+inline void store_part(float* p, Vec v, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) p[i] = v[i];
+}
+
+// a · b + c: fused wherever the instruction set can, by name, because a compiler left to contract by itself fuses one
+// tile's loop and not another's, and then a token's bits depend on its neighbours.
+inline Vec multiply_add(Vec a, Vec b, Vec c) {
+#if defined(__AVX512F__)
+  return (Vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__)
+  return (Vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+  return a * b + c;
+#endif
+}
+
+// A fixed tree of additions.
+inline float sum(Vec v) {
+  float lanes[kLanes];
+  store(lanes, v);
+  for (int width = kLanes / 2; width > 0; width /= 2) {
+    for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+  }
+  return lanes[0];
+}
+
+}  // namespace
+}  // namespace zaya::ops::ZAYA_ISA
