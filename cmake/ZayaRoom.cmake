@@ -30,15 +30,18 @@ endif()
 # zaya_room(<name> DEPENDS <rooms…> LIBS <external libraries…>)
 #
 # A room is the folder that calls this: its *.cc make the library zaya_<name>, its *_test.cc make the test program
-# <name>_test, and each of its *_fuzz.cc makes one fuzz target (with ZAYA_FUZZ). Not in it: main.cc and *_isa.cc, which the room builds by itself.
+# <name>_test, its *_bench.cc <name>_bench (with ZAYA_BENCHMARKS), and each of its *_fuzz.cc one fuzz target (with
+# ZAYA_FUZZ). Not in it: main.cc and *_isa.cc, which the room builds by itself.
 function(zaya_room name)
   cmake_parse_arguments(ROOM "" "" "DEPENDS;LIBS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS "*.cc" "*/*.cc")
   set(tests ${sources})
+  set(benchmarks ${sources})
   set(fuzzers ${sources})
-  list(FILTER sources EXCLUDE REGEX "(_(test|fuzz|isa)|/main)\\.cc$")
+  list(FILTER sources EXCLUDE REGEX "(_(test|fuzz|isa|bench)|/main)\\.cc$")
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
   list(FILTER fuzzers INCLUDE REGEX "_fuzz\\.cc$")
+  list(FILTER benchmarks INCLUDE REGEX "_bench\\.cc$")
 
   add_library(zaya_${name} STATIC ${sources})
   list(TRANSFORM ROOM_DEPENDS PREPEND zaya_)
@@ -50,6 +53,10 @@ function(zaya_room name)
     target_link_libraries(${name}_test PRIVATE zaya_${name} zaya_settings GTest::gmock GTest::gtest_main)
     target_compile_definitions(${name}_test PRIVATE ZAYA_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
     add_test(NAME ${name} COMMAND ${name}_test)
+  endif()
+  if(ZAYA_BENCHMARKS AND benchmarks)
+    add_executable(${name}_bench ${benchmarks})
+    target_link_libraries(${name}_bench PRIVATE zaya_${name} zaya_settings benchmark::benchmark_main)
   endif()
   if(ZAYA_FUZZ)
     foreach(fuzzer ${fuzzers})

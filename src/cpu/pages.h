@@ -4,7 +4,9 @@
 #pragma once
 
 #include <cstddef>
-#include <span>
+#include <cstdint>
+#include <new>
+#include <utility>
 
 #include "base/status.h"
 
@@ -28,6 +30,28 @@ class Pages {
   size_t size_ = 0;
   void* mapping_ = nullptr;
   size_t mapped_ = 0;
+};
+
+// Memory for activations that grows when it must and never shrinks; its content is lost when it grows. The address
+// cache matters as much for activations as for weights: a tile's rows or a step's tokens lie pages apart.
+template <class T>
+class Buffer {
+ public:
+  // At least `count` elements, aligned to 64 bytes; zero when new. Throws std::bad_alloc.
+  T* get(int64_t count) {
+    const size_t bytes = static_cast<size_t>(count) * sizeof(T);
+    if (bytes > pages_.size()) {
+      pages_ = Pages();
+      Result<Pages> grown = Pages::allocate(bytes);
+      if (!grown.ok()) throw std::bad_alloc();
+      pages_ = std::move(grown).value();
+    }
+    return data();
+  }
+  T* data() const { return reinterpret_cast<T*>(pages_.data()); }
+
+ private:
+  Pages pages_;
 };
 
 }  // namespace zaya::cpu

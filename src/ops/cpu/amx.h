@@ -11,25 +11,30 @@
 
 namespace zaya::ops {
 
-// BF16 activations, rows padded to whole tiles.
-struct Bf16Rows {
-  const uint16_t* data = nullptr;
-  int64_t stride = 0;  // elements from row to row
+// BF16 activations as tiles take them: 16 tokens × 32 columns, 1 KiB, contiguous; the tiles of 16 tokens follow each
+// other by columns. (Row-major activations would put each of a tile's 16 rows on a page of its own.)
+struct Bf16Tiles {
+  uint16_t* data = nullptr;
+  int64_t across = 0;  // tiles from one group of 16 tokens to the next: tiles_across(cols)
 };
 
-// Elements from row to row: whole superblocks, and one cache line more so that the rows of a tile do not all fall into
-// one cache set.
-constexpr int64_t bf16_stride(int64_t cols) { return superblocks_of(cols) * kBlockCols + 32; }
-constexpr int64_t bf16_rows(int64_t n) { return (n + 15) / 16 * 16; }
+inline constexpr int64_t kTileRows = 16;
+inline constexpr int64_t kTileCols = 32;
+inline constexpr int64_t kTileElements = kTileRows * kTileCols;
+
+constexpr int64_t tiles_across(int64_t cols) { return superblocks_of(cols) * kBlockCols / kTileCols; }
+constexpr int64_t tile_groups(int64_t n) { return (n + kTileRows - 1) / kTileRows; }
+constexpr int64_t bf16_elements(int64_t n, int64_t cols) { return tile_groups(n) * tiles_across(cols) * kTileElements; }
 
 struct AmxKernels {
-  // Rounds x [n, cols], row i at x + i · stride, to nearest even; columns past cols (to a whole superblock) become zero.
-  // out has bf16_stride(cols).
-  void (*to_bf16)(const float* x, int64_t n, int64_t cols, int64_t stride, uint16_t* out, int64_t out_stride);
+  // Rounds x [n, cols], row i at x + i · stride, to nearest even, into the rows from `row` and the columns from `col`
+  // (a multiple of 64) on; columns past cols, to a whole superblock, become zero.
+  void (*to_bf16)(const float* x, int64_t n, int64_t cols, int64_t stride, Bf16Tiles out, int64_t row, int64_t col);
 
-  // Kernels::packed_matmul for BF16 activations. scratch: amx_scratch() floats, 64-byte aligned.
+  // Kernels::packed_matmul for BF16 activations. Rows of the last tile past n are computed and thrown away.
+  // scratch: amx_scratch() floats, 64-byte aligned.
   void (*matmul)(WeightType type, const std::byte* w, int64_t rows, int64_t cols, const float* row_scale,
-                 const float* bias, Bf16Rows x, int64_t n, float* out, int64_t out_stride, float* scratch);
+                 const float* bias, Bf16Tiles x, int64_t n, float* out, int64_t out_stride, float* scratch);
 
   // Does `iterations` rounds of four tile products on registers alone; returns the operations done.
   double (*busy)(int64_t iterations);

@@ -26,8 +26,7 @@ void configure() {
   _tile_loadconfig(&config);
 }
 
-constexpr int64_t kTileBytes = 1024;
-constexpr int64_t kTileCols = 32;
+constexpr int64_t kTileBytes = kTileElements * 2;
 
 inline __m512 scales(const std::byte* p) {
   const __m512i code = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
@@ -86,16 +85,17 @@ struct Product {
   int64_t rows, cols;
   const float* row_scale;
   const float* bias;
-  Bf16Rows x;
+  Bf16Tiles x;
   float* out;
   int64_t out_stride;
 };
 
 // sums [tokens, Blocks · 16] of Halves · 16 tokens from `x` on, over `tiles` tiles of columns.
 template <int Halves, int Blocks>
-inline void multiply(Bf16Rows x, const std::byte* const (&w)[2], int64_t tiles, bool first, float* sums) {
+inline void multiply(Bf16Tiles x, const std::byte* const (&w)[2], int64_t tiles, bool first, float* sums) {
   constexpr int64_t kSumStride = 2 * kBlockRows;
-  const int64_t sum_bytes = kSumStride * 4, x_bytes = x.stride * 2;
+  const int64_t sum_bytes = kSumStride * 4;
+  const uint16_t* lower = x.data + x.across * kTileElements;
   memory_barrier();
   if (first) {
     _tile_zero(0);
@@ -109,7 +109,7 @@ inline void multiply(Bf16Rows x, const std::byte* const (&w)[2], int64_t tiles, 
     if constexpr (Halves > 1 && Blocks > 1) _tile_loadd(3, sums + 16 * kSumStride + 16, sum_bytes);
   }
   for (int64_t k = 0; k < tiles; ++k) {
-    _tile_loadd(4, x.data + k * kTileCols, x_bytes);
+    _tile_loadd(4, x.data + k * kTileElements, 64);
     _tile_loadd(6, w[0] + k * kTileBytes, 64);
     _tile_dpbf16ps(0, 4, 6);
     if constexpr (Blocks > 1) {
@@ -117,7 +117,7 @@ inline void multiply(Bf16Rows x, const std::byte* const (&w)[2], int64_t tiles, 
       _tile_dpbf16ps(1, 4, 7);
     }
     if constexpr (Halves > 1) {
-      _tile_loadd(5, x.data + 16 * x.stride + k * kTileCols, x_bytes);
+      _tile_loadd(5, lower + k * kTileElements, 64);
       _tile_dpbf16ps(2, 5, 6);
       if constexpr (Blocks > 1) _tile_dpbf16ps(3, 5, 7);
     }
@@ -154,7 +154,8 @@ void columns(const Product& p, int64_t row, int64_t token, int64_t n, float* scr
       }
     }
     for (int64_t t = 0; t < n; t += 32) {
-      const Bf16Rows x{p.x.data + (token + t) * p.x.stride + s * kBlockCols, p.x.stride};
+      const Bf16Tiles x{p.x.data + ((token + t) / kTileRows * p.x.across + s * kBlockCols / kTileCols) * kTileElements,
+                        p.x.across};
       if (n - t > 16) {
         multiply<2, Blocks>(x, tiles, count * 2, s == 0, sums + t * 2 * kBlockRows);
       } else {
@@ -176,7 +177,7 @@ void columns(const Product& p, int64_t row, int64_t token, int64_t n, float* scr
 }
 
 void matmul(WeightType type, const std::byte* w, int64_t rows, int64_t cols, const float* row_scale, const float* bias,
-            Bf16Rows x, int64_t n, float* out, int64_t out_stride, float* scratch) {
+            Bf16Tiles x, int64_t n, float* out, int64_t out_stride, float* scratch) {
   const Product p{type, w, rows, cols, row_scale, bias, x, out, out_stride};
   configure();
   for (int64_t token = 0; token < n; token += kAmxTokens) {
@@ -188,14 +189,18 @@ void matmul(WeightType type, const std::byte* w, int64_t rows, int64_t cols, con
   _tile_release();
 }
 
-void to_bf16(const float* x, int64_t n, int64_t cols, int64_t stride, uint16_t* out, int64_t out_stride) {
+void to_bf16(const float* x, int64_t n, int64_t cols, int64_t stride, Bf16Tiles out, int64_t row, int64_t col) {
   const int64_t padded = superblocks_of(cols) * kBlockCols;
-  for (int64_t i = 0; i < n; ++i) {
-    for (int64_t c = 0; c < padded; c += 16) {
-      const int64_t left = cols - c;
-      const __mmask16 mask = left >= 16 ? 0xffff : left <= 0 ? 0 : static_cast<__mmask16>((1u << left) - 1);
-      const __m256bh rounded = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, x + i * stride + c));
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i * out_stride + c), (__m256i)rounded);
+  const auto load = [&](const float* from, int64_t left) {
+    const __mmask16 mask = left >= 16 ? 0xffff : left <= 0 ? 0 : static_cast<__mmask16>((1u << left) - 1);
+    return _mm512_maskz_loadu_ps(mask, from);
+  };
+  for (int64_t i = 0; i < n; ++i, ++row) {
+    uint16_t* tile = out.data + (row / kTileRows * out.across + col / kTileCols) * kTileElements + row % kTileRows * kTileCols;
+    for (int64_t c = 0; c < padded; c += kTileCols, tile += kTileElements) {
+      const float* from = x + i * stride + c;
+      const __m512bh rounded = _mm512_cvtne2ps_pbh(load(from + 16, cols - c - 16), load(from, cols - c));
+      _mm512_storeu_si512(tile, (__m512i)rounded);
     }
   }
 }

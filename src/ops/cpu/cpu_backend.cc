@@ -12,24 +12,12 @@ namespace {
 // more on a machine that is busy otherwise.
 constexpr int64_t kWorthSharing = 1 << 17;
 
-template <class T>
-T* sized(std::vector<T>& buffer, int64_t count) {
-  if (buffer.size() < static_cast<size_t>(count)) buffer.resize(static_cast<size_t>(count));
-  return buffer.data();
-}
-
 }  // namespace
 
 CpuBackend::CpuBackend(int threads, cpu::Isa isa)
     : team_(threads), isa_(isa), kernels_(kernels_for(isa)), amx_(amx_kernels(isa)), scratch_(static_cast<size_t>(team_.size())), strips_(scratch_.size()) {}
 
 std::string CpuBackend::name() const { return std::string("cpu/") + cpu::isa_name(isa_); }
-
-float* CpuBackend::scratch(int worker, int64_t floats) {
-  constexpr uintptr_t kAlignment = 64;
-  float* start = sized(scratch_[static_cast<size_t>(worker)], floats + static_cast<int64_t>(kAlignment / sizeof(float)));
-  return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(start) + kAlignment - 1) / kAlignment * kAlignment);
-}
 
 void CpuBackend::spread(int64_t count, int64_t work, const Body& body, int64_t unit) {
   if (count <= 0) return;
@@ -43,12 +31,10 @@ void CpuBackend::spread(int64_t count, int64_t work, const Body& body, int64_t u
 CpuBackend::Input CpuBackend::input_for(const Matrix& w, const float* x, int64_t n) {
   Input input{.x = x, .half = {}};
   if (!on_tiles(w, n)) return input;
-  input.half.stride = bf16_stride(w.cols);
-  uint16_t* half = sized(half_input_, bf16_rows(n) * input.half.stride);
+  input.half = {half_input_.get(bf16_elements(n, w.cols)), tiles_across(w.cols)};
   spread(n, w.cols, [&](int64_t begin, int64_t end, int) {
-    amx_->to_bf16(x + begin * w.cols, end - begin, w.cols, w.cols, half + begin * input.half.stride, input.half.stride);
+    amx_->to_bf16(x + begin * w.cols, end - begin, w.cols, w.cols, input.half, begin, 0);
   });
-  input.half.data = half;
   return input;
 }
 
@@ -128,14 +114,14 @@ void CpuBackend::cca(const CcaShape& s, const CcaWeights& w, std::span<const Run
   const int64_t lookback = s.conv_time1 - 1, window = s.conv_time1 * dim;
 
   for (const Run& run : runs) {
-    float* c0 = sized(conv_input_, (history + run.count) * channels);
+    float* c0 = conv_input_.get((history + run.count) * channels);
     std::copy_n(run.conv_history, history * channels, c0);
     std::copy_n(c0_rows + run.first_row * channels, run.count * channels, c0 + history * channels);
 
     // Depthwise, also over the history that the grouped convolution looks back on. Stored per head, [head][time][dim],
     // so that the grouped convolution's window of a token is contiguous: it becomes a plain product.
     const int64_t steps = lookback + run.count;
-    float* c1 = sized(conv_middle_, heads * steps * dim);
+    float* c1 = conv_middle_.get(heads * steps * dim);
     spread(steps, channels * s.conv_time0, [&](int64_t begin, int64_t end, int) {
       for (int64_t t = begin; t < end; ++t) {
         for (int64_t c = 0; c < channels; ++c) {
@@ -148,7 +134,7 @@ void CpuBackend::cca(const CcaShape& s, const CcaWeights& w, std::span<const Run
       }
     });
 
-    float* c2 = sized(conv_output_, run.count * channels);
+    float* c2 = conv_output_.get(run.count * channels);
     spread(heads, run.count * dim * window, [&](int64_t begin, int64_t end, int worker) {
       for (int64_t h = begin; h < end; ++h) {
         // The windows of consecutive tokens overlap, so they are laid out anew, a row per token.
@@ -255,9 +241,9 @@ void CpuBackend::attend(const CcaShape& s, std::span<const Run> runs, const floa
 void CpuBackend::route(const RouterWeights& w, const float* x, int64_t n, int64_t top_k, float* state, int32_t* choice,
                        float* weight) {
   const int64_t width = w.down.rows, classes = w.out.rows;
-  float* a = sized(router_a_, n * width);
-  float* b = sized(router_b_, n * width);
-  float* logits = sized(router_logits_, n * classes);
+  float* a = router_a_.get(n * width);
+  float* b = router_b_.get(n * width);
+  float* logits = router_logits_.get(n * classes);
   const auto gelu = [&](float* values) {
     spread(n * width, 32, [&](int64_t begin, int64_t end, int) {
       for (int64_t i = begin; i < end; ++i) {
@@ -305,26 +291,41 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
     }
   }
   const int64_t rows = first.back();
-  float* gathered = sized(gathered_, rows * hidden);
-  float* gate = sized(gate_, rows * width);
-  float* down = sized(down_, rows * hidden);
-  // The last tile of an expert's rows reaches into the next expert's, and the very last one past the end: what it
-  // computes there is not stored.
+  float* gathered = gathered_.get(rows * hidden);
+  float* gate = gate_.get(rows * width);
+  float* down = down_.get(rows * hidden);
+  // As tiles, each expert's rows start with a tile of their own; row i of expert e is at its first tile's row + i.
   const bool tiles = amx_ != nullptr && is_packed(experts[0].gate.type);
-  const int64_t half_hidden = bf16_stride(hidden), half_width = bf16_stride(width);
-  uint16_t* half_input = tiles ? sized(half_input_, (rows + 15) * half_hidden) : nullptr;
-  uint16_t* half_gate = tiles ? sized(half_gate_, (rows + 15) * half_width) : nullptr;
+  std::vector<int64_t> tile_row(experts.size() + 1, 0);
+  for (size_t e = 0; e < experts.size(); ++e) {
+    tile_row[e + 1] = tile_row[e] + tile_groups(first[e + 1] - first[e]) * kTileRows;
+  }
+  Bf16Tiles half_input{.across = tiles_across(hidden)}, half_gate{.across = tiles_across(width)};
+  if (tiles) {
+    half_input.data = half_input_.get(bf16_elements(tile_row.back(), hidden));
+    half_gate.data = half_gate_.get(bf16_elements(tile_row.back(), width));
+  }
   spread(rows, hidden, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
-      const float* token = x + slot_of[static_cast<size_t>(i)] / top_k * hidden;
-      std::copy_n(token, hidden, gathered + i * hidden);
-      if (tiles) amx_->to_bf16(token, 1, hidden, hidden, half_input + i * half_hidden, half_hidden);
+      const int64_t slot = slot_of[static_cast<size_t>(i)];
+      const float* token = x + slot / top_k * hidden;
+      const auto e = static_cast<size_t>(choice[slot]);
+      if (tiles && on_tiles(experts[e].gate, first[e + 1] - first[e])) {
+        amx_->to_bf16(token, 1, hidden, hidden, half_input, tile_row[e] + i - first[e], 0);
+      } else {
+        std::copy_n(token, hidden, gathered + i * hidden);
+      }
     }
   });
+  // The tiles of expert e, or none where its rows are too few.
+  const auto tiles_of = [&](const Matrix& w, const Bf16Tiles& all, size_t e) {
+    if (!on_tiles(w, first[e + 1] - first[e])) return Bf16Tiles{};
+    return Bf16Tiles{all.data + tile_row[e] / kTileRows * all.across * kTileElements, all.across};
+  };
 
   // Two parallel phases over (expert, block of weight rows).
   struct Task {
-    const Expert* expert;
+    size_t expert;
     int64_t row, count;  // activation rows
     int64_t begin, end;  // weight rows
   };
@@ -340,7 +341,7 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
       const int64_t unit = row_unit(experts[e].gate, count);
       const int64_t block = std::max(unit, (weight_rows / pieces + unit - 1) / unit * unit);
       for (int64_t begin = 0; count > 0 && begin < weight_rows; begin += block) {
-        tasks.push_back({&experts[e], first[e], count, begin, std::min(weight_rows, begin + block)});
+        tasks.push_back({e, first[e], count, begin, std::min(weight_rows, begin + block)});
       }
     }
   };
@@ -355,30 +356,26 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
 
   plan(width);
   run_tasks(width * hidden * 2, [&](const Task& task, int worker) {
-    const bool on_amx = on_tiles(task.expert->gate, task.count);
-    const Input input{.x = gathered + task.row * hidden,
-                      .half = {on_amx ? half_input + task.row * half_hidden : nullptr, half_hidden}};
+    const Expert& expert = experts[task.expert];
+    const Input input{.x = gathered + task.row * hidden, .half = tiles_of(expert.gate, half_input, task.expert)};
+    const Bf16Tiles half_output = tiles_of(expert.down, half_gate, task.expert);
     // A strip of weight rows at a time, so that gate and up meet in cache.
     constexpr int64_t kStrip = 8 * kBlockRows;
-    float* up = sized(strips_[static_cast<size_t>(worker)], task.count * kStrip);
+    float* up = strips_[static_cast<size_t>(worker)].get(task.count * kStrip);
     for (int64_t begin = task.begin; begin < task.end; begin += kStrip) {
       const int64_t end = std::min(task.end, begin + kStrip);
       float* strip = gate + task.row * width + begin;
-      multiply(task.expert->gate, nullptr, begin, end, input, task.count, strip, width, worker);
-      multiply(task.expert->up, nullptr, begin, end, input, task.count, up, kStrip, worker);
+      multiply(expert.gate, nullptr, begin, end, input, task.count, strip, width, worker);
+      multiply(expert.up, nullptr, begin, end, input, task.count, up, kStrip, worker);
       for (int64_t i = 0; i < task.count; ++i) kernels_.silu_mul(strip + i * width, up + i * kStrip, end - begin);
-      if (on_amx) {
-        amx_->to_bf16(strip, task.count, end - begin, width, half_gate + task.row * half_width + begin, half_width);
-      }
+      if (half_output.data != nullptr) amx_->to_bf16(strip, task.count, end - begin, width, half_output, 0, begin);
     }
   });
   plan(hidden);
   run_tasks(width * hidden, [&](const Task& task, int worker) {
-    const bool on_amx = on_tiles(task.expert->down, task.count);
-    const Input input{.x = gate + task.row * width,
-                      .half = {on_amx ? half_gate + task.row * half_width : nullptr, half_width}};
-    multiply(task.expert->down, nullptr, task.begin, task.end, input, task.count,
-             down + task.row * hidden + task.begin, hidden, worker);
+    const Matrix& w = experts[task.expert].down;
+    const Input input{.x = gate + task.row * width, .half = tiles_of(w, half_gate, task.expert)};
+    multiply(w, nullptr, task.begin, task.end, input, task.count, down + task.row * hidden + task.begin, hidden, worker);
   });
 
   // Rows of one token are added in the order of its choices (experts sorted), whatever else is in the step.

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "cpu/isa.h"
+#include "cpu/pages.h"
 #include "cpu/thread_team.h"
 #include "ops/backend.h"
 #include "ops/cpu/amx.h"
@@ -38,7 +39,7 @@ class CpuBackend final : public Backend {
   // Activations of a product: FP32, and BF16 as well where the AMX kernels will take them.
   struct Input {
     const float* x = nullptr;
-    Bf16Rows half;
+    Bf16Tiles half;
   };
 
   // Whether products of this matrix with n rows go through AMX.
@@ -62,19 +63,19 @@ class CpuBackend final : public Backend {
   void spread(int64_t count, int64_t work, const Body& body, int64_t unit = kRowTile);
 
   // The worker's scratch, at least `floats` long and 64-byte aligned; its content is lost.
-  float* scratch(int worker, int64_t floats);
+  float* scratch(int worker, int64_t floats) { return scratch_[static_cast<size_t>(worker)].get(floats); }
 
   cpu::ThreadTeam team_;
   cpu::Isa isa_;
   const Kernels& kernels_;
   const AmxKernels* amx_;  // or null
-  std::vector<std::vector<float>> scratch_, strips_;  // one of each per worker
+  std::vector<cpu::Buffer<float>> scratch_, strips_;  // one of each per worker
 
   // Buffers of one call, kept so that a decode step allocates nothing.
-  std::vector<float> conv_input_, conv_middle_, conv_output_;
-  std::vector<float> router_a_, router_b_, router_logits_;
-  std::vector<float> gathered_, gate_, down_;
-  std::vector<uint16_t> half_input_, half_gate_;
+  cpu::Buffer<float> conv_input_, conv_middle_, conv_output_;
+  cpu::Buffer<float> router_a_, router_b_, router_logits_;
+  cpu::Buffer<float> gathered_, gate_, down_;
+  cpu::Buffer<uint16_t> half_input_, half_gate_;
 };
 
 }  // namespace zaya::ops

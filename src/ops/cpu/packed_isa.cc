@@ -24,24 +24,28 @@ typedef uint32_t UintVecAt __attribute__((vector_size(kLanes * 4), aligned(4), m
 
 inline Word16 load_words(const std::byte* p) {
   Word16 w;
+#pragma GCC unroll 16
   for (int i = 0; i < kParts; ++i) w.part[i] = *reinterpret_cast<const UintVecAt*>(p + i * kLanes * 4);
   return w;
 }
 
 inline Vec16 fused(const Vec16& a, Vec b, const Vec16& c) {
   Vec16 r;
+#pragma GCC unroll 16
   for (int i = 0; i < kParts; ++i) r.part[i] = multiply_add(a.part[i], b, c.part[i]);
   return r;
 }
 
 inline Vec16 fused(const Vec16& a, const Vec16& b, const Vec16& c) {
   Vec16 r;
+#pragma GCC unroll 16
   for (int i = 0; i < kParts; ++i) r.part[i] = multiply_add(a.part[i], b.part[i], c.part[i]);
   return r;
 }
 
 inline Vec16 times(const Vec16& a, Vec b) {
   Vec16 r;
+#pragma GCC unroll 16
   for (int i = 0; i < kParts; ++i) r.part[i] = a.part[i] * b;
   return r;
 }
@@ -49,6 +53,7 @@ inline Vec16 times(const Vec16& a, Vec b) {
 // decode_scale of 16 bytes.
 inline Vec16 load_scales(const std::byte* p) {
   Vec16 scale;
+#pragma GCC unroll 16
   for (int i = 0; i < kParts; ++i) {
     const UintVec code = __builtin_convertvector(*reinterpret_cast<const ByteAt*>(p + i * kLanes), UintVec);
     scale.part[i] = (Vec)((code << 19) + (112u << 23));
@@ -99,6 +104,7 @@ struct B16 {
 template <class Format>
 inline Vec16 decode(const Word16& word, int j) {
   Vec16 weights;
+#pragma GCC unroll 16
   for (int i = 0; i < kParts; ++i) weights.part[i] = Format::decode(word.part[i], j);
   return weights;
 }
@@ -114,12 +120,15 @@ inline __attribute__((always_inline)) void superblock(const std::byte* w, int64_
     for (int word = 0; word < kWords; ++word) {
       Word16 raw[Blocks];
       const int64_t offset = Format::kHeader + (group * kWords + word) * kBlockRows * 4;
+#pragma GCC unroll 16
       for (int b = 0; b < Blocks; ++b) raw[b] = load_words(w + b * stride + offset);
 #pragma GCC unroll 8
       for (int j = 0; j < Format::kPerWord; ++j) {
         const int64_t column = group * kGroupCols + word * Format::kPerWord + j;
+#pragma GCC unroll 16
         for (int b = 0; b < Blocks; ++b) {
           const Vec16 weights = decode<Format>(raw[b], j);
+#pragma GCC unroll 16
           for (int t = 0; t < Tokens; ++t) {
             const Vec input = splat(x[t * x_stride + column]);
             sums[b][t] = word == 0 && j == 0 ? times(weights, input) : fused(weights, input, sums[b][t]);
@@ -127,9 +136,12 @@ inline __attribute__((always_inline)) void superblock(const std::byte* w, int64_
         }
       }
     }
+#pragma GCC unroll 16
     for (int b = 0; b < Blocks; ++b) {
+#pragma GCC unroll 16
       for (int t = 0; t < Tokens; ++t) {
         if constexpr (Format::kHeader == 0) {
+#pragma GCC unroll 16
           for (int i = 0; i < kParts; ++i) total[b][t].part[i] += sums[b][t].part[i];
         } else {
           total[b][t] = fused(sums[b][t], load_scales(w + b * stride + group * kBlockRows), total[b][t]);
@@ -166,19 +178,23 @@ void tile(const Product& p, int64_t block, int64_t token) {
   }
   if (const int64_t rest = p.cols - supers * kBlockCols; rest > 0) {
     float tail[Tokens * kBlockCols] = {};
+#pragma GCC unroll 16
     for (int t = 0; t < Tokens; ++t) {
       for (int64_t c = 0; c < rest; ++c) tail[t * kBlockCols + c] = x[t * p.cols + supers * kBlockCols + c];
     }
     superblock<Format, Blocks, Tokens>(w + supers * superblock_bytes(Format::kType), stride, tail, kBlockCols, total);
   }
+#pragma GCC unroll 16
   for (int b = 0; b < Blocks; ++b) {
     const int64_t first = (block + b) * kBlockRows;
+#pragma GCC unroll 16
     for (int i = 0; i < kParts; ++i) {
       const int64_t row = first + i * kLanes;
       if (row >= p.rows) break;
       const int64_t count = p.rows - row < kLanes ? p.rows - row : kLanes;
       const Vec scale = p.row_scale == nullptr ? splat(1) : load_part(p.row_scale + row, count);
       const Vec bias = p.bias == nullptr ? Vec{} : load_part(p.bias + row, count);
+#pragma GCC unroll 16
       for (int t = 0; t < Tokens; ++t) {
         const Vec result = total[b][t].part[i] * scale + bias;
         float* out = p.out + (token + t) * p.out_stride + row;
