@@ -27,6 +27,9 @@ struct LoadOptions {
   std::string backend = "cpu";  // or "reference": readable, exact, slow
   // "stored" reads the weights as they lie in the files; "bf16", "q8" and "q4" pack them into memory while loading.
   std::string format = "stored";
+  // "f32": a token's result never depends on what shares its step. "bf16": packed weights may meet activations rounded
+  // to BF16, on AMX tiles where the processor has them. "auto": bf16 for a packed format, else f32.
+  std::string activations = "auto";
 };
 
 struct Message {

@@ -50,12 +50,24 @@ Result<engine::SamplingParams> load_sampling_defaults(const std::filesystem::pat
   return params;
 }
 
+Result<std::unique_ptr<ops::Backend>> make_backend(const LoadOptions& options) {
+  const bool automatic = options.activations == "auto";
+  if (!automatic && options.activations != "f32" && options.activations != "bf16") {
+    return Status(Code::invalid_argument, "there are no activations named \"" + options.activations + "\"",
+                  "use auto, f32 or bf16");
+  }
+  const bool rounded = automatic ? options.format != "stored" : options.activations == "bf16";
+  return ops::make_backend(options.backend, {.threads = options.threads,
+                                             .activations = rounded ? ops::Activations::bf16 : ops::Activations::f32});
+}
+
 Result<Session> Session::open(const std::filesystem::path& directory, const LoadOptions& options,
                               const engine::EngineOptions& engine_options) {
   ZAYA_ASSIGN(const model::Preset preset, model::preset_named(options.format));
   ZAYA_ASSIGN(checkpoint::Checkpoint checkpoint, checkpoint::Checkpoint::open(directory));
-  ZAYA_ASSIGN(std::unique_ptr<ops::Backend> backend, ops::make_backend(options.backend, {.threads = options.threads}));
-  ZAYA_ASSIGN(std::unique_ptr<model::Model> model, model::Model::load(std::move(checkpoint), std::move(backend), preset));
+  ZAYA_ASSIGN(std::unique_ptr<ops::Backend> backend, make_backend(options));
+  ZAYA_ASSIGN(std::unique_ptr<model::Model> model,
+              model::Model::load(std::move(checkpoint), std::move(backend), preset));
   ZAYA_ASSIGN(text::Tokenizer tokenizer, text::Tokenizer::load(directory / "tokenizer.json"));
   Session session;
   session.directory = directory;

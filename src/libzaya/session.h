@@ -9,6 +9,7 @@
 
 #include "base/status.h"
 #include "engine/engine.h"
+#include "ops/backend.h"
 #include "text/chat_template.h"
 #include "zaya/zaya.h"
 
@@ -37,6 +38,9 @@ struct Session {
 // The sampling that a generation_config.json asks for; its do_sample = false is temperature 0. Defaults where it is
 // silent or absent: temperature 1, top-p 0.95 (what the model's authors advise).
 Result<engine::SamplingParams> load_sampling_defaults(const std::filesystem::path& directory);
+
+// The backend that `options` ask for.
+Result<std::unique_ptr<ops::Backend>> make_backend(const LoadOptions& options);
 
 Reply to_reply(const engine::Outcome& outcome);
 

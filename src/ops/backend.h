@@ -4,8 +4,8 @@
 //
 // Conventions: activations are FP32 and row-major, [n, width]; n counts the tokens of the step. Outputs never alias
 // inputs unless an argument says "in place". Sizes are the caller's duty (the model checked them when it loaded).
-// A backend's result for one token depends on that token's inputs and its sequence alone, never on the other rows of
-// the step nor on where a prompt was cut into chunks, to the bit.
+// With FP32 activations (BackendOptions) a result for one token depends on that token's inputs and its sequence alone,
+// never on the other rows of the step nor on where a prompt was cut into chunks, to the bit.
 #pragma once
 
 #include <cstdint>
@@ -117,8 +117,14 @@ class Backend {
 // the reference implementation clamps it.
 inline constexpr float kNormFloor = 1.1920928955078125e-7f;
 
+// What a product's inputs may be rounded to. With f32 the bits of a token's result depend on nothing but its own
+// inputs; with bf16 products of packed weights with several tokens, and attention over several, may run on AMX tiles,
+// and then a token's low bits depend on whether it came alone.
+enum class Activations { f32, bf16 };
+
 struct BackendOptions {
   int threads = 0;  // 0 = all processors this process may use
+  Activations activations = Activations::f32;
 };
 
 // "cpu" (fast) or "reference"; not_found for any other name.

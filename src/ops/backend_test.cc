@@ -100,14 +100,15 @@ class BackendTest : public testing::TestWithParam<cpu::Isa> {
   void SetUp() override {
     if (GetParam() > cpu::supported_isa()) GTEST_SKIP() << "this machine has no " << cpu::isa_name(GetParam());
     fast_ = std::make_unique<CpuBackend>(3, GetParam());
+    rounding_ = std::make_unique<CpuBackend>(3, GetParam(), Activations::bf16);
   }
   ReferenceBackend reference_;
-  std::unique_ptr<Backend> fast_;
+  std::unique_ptr<Backend> fast_, rounding_;  // FP32 and BF16 activations
   Random random_{42};
 };
 
-INSTANTIATE_TEST_SUITE_P(Isa, BackendTest, testing::Values(cpu::Isa::generic, cpu::Isa::avx2, cpu::Isa::avx512,
-                         cpu::Isa::amx),
+INSTANTIATE_TEST_SUITE_P(Isa, BackendTest,
+                         testing::Values(cpu::Isa::generic, cpu::Isa::avx2, cpu::Isa::avx512, cpu::Isa::amx),
                          [](const auto& instance) { return cpu::isa_name(instance.param); });
 
 TEST_P(BackendTest, ProjectEveryTypeAndRaggedSizes) {
@@ -145,7 +146,7 @@ TEST_P(BackendTest, ProjectPackedTypesAndRaggedSizes) {
           const int64_t stride = rows + 3;
           Floats expected(static_cast<size_t>(n * stride), 7.0f), actual = expected;
           reference_.project(w.matrix, bias.data(), x.data(), n, expected.data(), stride);
-          fast_->project(w.matrix, bias.data(), x.data(), n, actual.data(), stride);
+          rounding_->project(w.matrix, bias.data(), x.data(), n, actual.data(), stride);
           const bool tiles = GetParam() == cpu::Isa::amx && n >= kAmxFewestRows && type != WeightType::b16;
           for (int64_t i = 0; i < n; ++i) {
             for (int64_t r = 0; r < stride; ++r) {
@@ -157,8 +158,8 @@ TEST_P(BackendTest, ProjectPackedTypesAndRaggedSizes) {
               }
               // A weight's rounding to BF16 is off by at most 2^-8 of it, evenly spread: a deviation of 2^-8 / √3 of
               // the terms' root sum of squares; seven of them. FP32's own is 2^-24 of each of cols partial sums.
-              const double tolerance = (tiles ? 0x1p-6 : 0x1p-21 * std::sqrt(static_cast<double>(cols))) *
-                                       std::sqrt(squares);
+              const double tolerance =
+                  (tiles ? 0x1p-6 : 0x1p-21 * std::sqrt(static_cast<double>(cols))) * std::sqrt(squares);
               ASSERT_NEAR(expected[at], actual[at], tolerance + 4e-7 * std::fabs(expected[at]))
                   << weight_type_name(type) << ' ' << rows << 'x' << cols << " n " << n << " at " << i << ' ' << r;
             }
@@ -284,6 +285,41 @@ TEST_P(BackendTest, CompressedConvolutionalAttention) {
       EXPECT_EQ(expected_state[s].delayed_value, actual_state[s].delayed_value);
     }
     if (HasFatalFailure()) return;
+  }
+}
+
+// Attention with BF16 activations. Queries, keys and values of deviation 1 give scores of deviation 1, each off by some
+// 2^-8 · √(2/3), and weights off by 2^-8 / √3 more: an output, a weighted mean of values, is off by a few times 2^-8.
+TEST_P(BackendTest, AttentionWithRoundedActivations) {
+  for (int64_t dim : {32, 128}) {
+    for (int64_t window : {0, 1, 40, 200}) {
+      for (int64_t start : {0, 1, 127, 300}) {
+        for (int64_t count : {8, 16, 61}) {
+          const CcaShape shape{.num_heads = 6, .num_kv_heads = 2, .head_dim = dim, .sliding_window = window};
+          std::vector<Floats> pages;
+          std::vector<float*> pointers;
+          for (int64_t p = 0; p * kPageTokens < start + count; ++p) {
+            pages.push_back(random_.floats(2 * kPageTokens * shape.kv_width()));
+          }
+          // What lies behind the last position must not matter, whatever it is.
+          const int64_t filled = (start + count - 1) % kPageTokens + 1;
+          for (int64_t plane = 0; plane < 4; ++plane) {
+            const auto from = pages.back().begin() + (plane * kPageTokens + filled) * dim;
+            std::fill(from, from + (kPageTokens - filled) * dim, std::nanf(""));
+          }
+          for (Floats& page : pages) pointers.push_back(page.data());
+          const ops::Run run{.first_row = 0, .count = count, .start = start, .cache = {pointers, 0, 2, dim}};
+          const Floats q = random_.floats(count * shape.q_width());
+          Floats expected(q.size()), actual(q.size());
+          reference_.attend(shape, {&run, 1}, q.data(), expected.data());
+          rounding_->attend(shape, {&run, 1}, q.data(), actual.data());
+          for (size_t i = 0; i < q.size(); ++i) {
+            ASSERT_NEAR(expected[i], actual[i], 8 * 0x1p-8)
+                << "dim " << dim << " window " << window << " start " << start << " count " << count << " at " << i;
+          }
+        }
+      }
+    }
   }
 }
 

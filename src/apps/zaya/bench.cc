@@ -47,9 +47,8 @@ struct Figure {
 };
 
 double matrix_bytes(const ops::Matrix& m) {
-  return static_cast<double>(ops::is_packed(m.type)
-                                 ? ops::packed_bytes(m.type, m.rows, m.cols)
-                                 : m.rows * m.cols * static_cast<int64_t>(ops::weight_size(m.type)));
+  return static_cast<double>(ops::is_packed(m.type) ? ops::packed_bytes(m.type, m.rows, m.cols)
+                                                    : m.rows * m.cols * static_cast<int64_t>(ops::weight_size(m.type)));
 }
 double matrix_weights(const ops::Matrix& m) { return static_cast<double>(m.rows * m.cols); }
 
@@ -72,9 +71,9 @@ class Bench {
 
   // `parallel` sequences, each `context` tokens long, one token each per step.
   Result<Figure> decode(int64_t parallel, int64_t context) {
-    Figure figure{.what = fmt::format("decode, {} sequence{}, {} tokens of context", parallel, parallel == 1 ? "" : "s",
-                                      context),
-                  .steps_per_token = 1.0 / static_cast<double>(parallel)};
+    Figure figure{
+        .what = fmt::format("decode, {} sequence{}, {} tokens of context", parallel, parallel == 1 ? "" : "s", context),
+        .steps_per_token = 1.0 / static_cast<double>(parallel)};
     std::vector<model::SequenceState> sequences;
     for (int64_t i = 0; i < parallel; ++i) {
       if (i == 0 || context == 0) {
@@ -104,16 +103,16 @@ class Bench {
           experts += static_cast<double>(touched.size());
         }));
         if (i > 0) {
-          bytes += step_bytes(experts) + cache_bytes(static_cast<double>(sequences[0].length())) *
-                                             static_cast<double>(parallel);
+          bytes += step_bytes(experts) +
+                   cache_bytes(static_cast<double>(sequences[0].length())) * static_cast<double>(parallel);
           ++steps;
         }
       }
       if (i > 0) figure.rates.push_back(static_cast<double>(count * parallel) / (now() - start));
     }
     figure.bytes = bytes / static_cast<double>(steps);
-    figure.flops = 2 * (layer_weights() + matrix_weights(model_.weights().head)) +
-                   attention_flops(static_cast<double>(context));
+    figure.flops =
+        2 * (layer_weights() + matrix_weights(model_.weights().head)) + attention_flops(static_cast<double>(context));
     return figure;
   }
 
@@ -139,7 +138,8 @@ class Bench {
     return Status();
   }
 
-  // What one step reads when it touches this many experts in all layers together. An embedding row is nothing beside it.
+  // What one step reads when it touches this many experts in all layers together. An embedding row is nothing beside
+  // it.
   double step_bytes(double experts) const {
     const model::Weights& w = model_.weights();
     double bytes = matrix_bytes(w.head);
@@ -186,11 +186,10 @@ class Bench {
 
 Result<std::unique_ptr<model::Model>> load(const Options& options) {
   const LoadOptions& given = options.model.load;
-  ZAYA_ASSIGN(model::Preset preset, model::preset_named(given.format));
-  ZAYA_ASSIGN(auto backend, ops::make_backend(given.backend, {.threads = given.threads}));
+  ZAYA_ASSIGN(const model::Preset preset, model::preset_named(given.format));
+  ZAYA_ASSIGN(auto backend, make_backend(given));
   if (!options.synthetic.empty()) {
     ZAYA_ASSIGN(const checkpoint::ModelConfig config, checkpoint::shape_named(options.synthetic));
-    if (preset == model::Preset::as_stored) preset = model::Preset::q4;
     return model::Model::random(config, preset, 1, std::move(backend));
   }
   ZAYA_ASSIGN(const std::filesystem::path directory, model_directory(options.model.model));
@@ -224,8 +223,10 @@ Status run(const Options& options) {
   }
 
   if (options.json) {
-    text::Json result{{"backend", model->backend().name()}, {"threads", threads},
-                      {"format", options.model.load.format}, {"read_bandwidth", bandwidth}};
+    text::Json result{{"backend", model->backend().name()},
+                      {"threads", threads},
+                      {"format", options.model.load.format},
+                      {"read_bandwidth", bandwidth}};
     for (const ops::Peak& peak : peaks) result["peaks"][peak.name] = peak.flop_per_s;
     for (const Figure& f : figures) {
       result["figures"].push_back({{"what", f.what},
@@ -237,8 +238,7 @@ Status run(const Options& options) {
     fmt::print("{}\n", json_text(result, 2));
     return Status();
   }
-  fmt::print("{} · {} threads · weights {}\n", model->backend().name(), threads,
-             options.synthetic.empty() || options.model.load.format != "stored" ? options.model.load.format : "q4");
+  fmt::print("{} · {} threads · weights {}\n", model->backend().name(), threads, options.model.load.format);
   fmt::print("read bandwidth {:.1f} GB/s", bandwidth / 1e9);
   for (const ops::Peak& peak : peaks) fmt::print(" · {} {:.2f} TFLOP/s", peak.name, peak.flop_per_s / 1e12);
   fmt::print("\n\n{:<48} {:>9}  {:>17}  {:>22}  {}\n", "", "tok/s", "lowest–highest", "read", "arithmetic");
@@ -247,7 +247,8 @@ Status run(const Options& options) {
     std::string reading, computing;
     if (read > 0) reading = fmt::format("{:.1f} GB/s = {:.0f} %", read / 1e9, 100 * read / bandwidth);
     for (const ops::Peak& peak : peaks) {
-      computing += fmt::format("{}{:.0f} % of {}", computing.empty() ? "" : ", ", 100 * flops / peak.flop_per_s, peak.name);
+      computing +=
+          fmt::format("{}{:.0f} % of {}", computing.empty() ? "" : ", ", 100 * flops / peak.flop_per_s, peak.name);
     }
     fmt::print("{:<48} {:>9.1f}  {:>8.1f}–{:<8.1f}  {:>22}  {}\n", f.what, f.median(), f.lowest(), f.highest(), reading,
                computing);
@@ -260,8 +261,9 @@ Status run(const Options& options) {
 Action add_bench(CLI::App& verb) {
   auto options = std::make_shared<Options>();
   options->model.add_to(verb);
-  verb.add_option("--synthetic", options->synthetic,
-                  "Random weights of this shape instead of a model: 8b, 74b or tiny (q4 unless --format says otherwise)");
+  verb.add_option(
+      "--synthetic", options->synthetic,
+      "Random weights of this shape instead of a model: 8b, 74b or tiny (q4 unless --format says otherwise)");
   verb.add_option("--prompt", options->prompts, "Lengths of prompts; 0 for none")->delimiter(',');
   verb.add_option("--parallel", options->parallel, "Numbers of sequences that decode together; 0 for none")
       ->delimiter(',');
@@ -271,6 +273,7 @@ Action add_bench(CLI::App& verb) {
   verb.add_option("--repeat", options->repeat, "Repetitions; the median is shown")->check(CLI::Range(1, 1000));
   verb.add_flag("--json", options->json, "Machine-readable");
   return [options] {
+    if (!options->synthetic.empty() && options->model.load.format == "stored") options->model.load.format = "q4";
     const Status status = run(*options);
     return status.ok() ? kFine : fail(status);
   };

@@ -64,6 +64,9 @@ void ModelOptions::add_to(CLI::App& verb) {
   verb.add_option("--threads", load.threads, "Threads (default: every processor)")->check(CLI::Range(0, 1024));
   verb.add_option("--format", load.format,
                   "Weights in memory: stored (as in the files), bf16, q8, or q4 (experts 4.5 bits, the rest 8.5)");
+  verb.add_option("--activations", load.activations,
+                  "f32 (bits never depend on the batch), bf16 (tiles where the processor has them), or auto: bf16 for "
+                  "packed formats");
   verb.add_option("--backend", load.backend, "cpu, or reference (readable, exact, slow)")
       ->check(CLI::IsMember({"cpu", "reference"}));
 }

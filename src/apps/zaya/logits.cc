@@ -53,7 +53,7 @@ Status run(const Options& options) {
   ZAYA_ASSIGN(const std::filesystem::path directory, model_directory(options.model.model));
   ZAYA_ASSIGN(checkpoint::Checkpoint checkpoint, checkpoint::Checkpoint::open(directory));
   ZAYA_ASSIGN(const model::Preset preset, model::preset_named(options.model.load.format));
-  ZAYA_ASSIGN(auto backend, ops::make_backend(options.model.load.backend, {.threads = options.model.load.threads}));
+  ZAYA_ASSIGN(auto backend, make_backend(options.model.load));
   ZAYA_ASSIGN(const auto model, model::Model::load(std::move(checkpoint), std::move(backend), preset));
 
   const int64_t count = static_cast<int64_t>(tokens.size()), vocabulary = model->config().vocab_size;

@@ -26,6 +26,27 @@ constexpr int64_t tiles_across(int64_t cols) { return superblocks_of(cols) * kBl
 constexpr int64_t tile_groups(int64_t n) { return (n + kTileRows - 1) / kTileRows; }
 constexpr int64_t bf16_elements(int64_t n, int64_t cols) { return tile_groups(n) * tiles_across(cols) * kTileElements; }
 
+// Attention of up to 16 consecutive tokens and the `group` query heads that share one KV head.
+struct AttendTiles {
+  int64_t dim = 0;  // of a head, a multiple of 32
+  int64_t group = 0;
+  int64_t tokens = 0;        // 1 to 16
+  int64_t position = 0;      // of the first token
+  int64_t window = 0;        // positions a token sees, its own included; 0 = all
+  Bf16Tiles keys;            // [positions, dim], from position 0 on, to a whole number of kAttendKeys
+  Bf16Tiles values;          // [dim, positions]: pack_values
+  const float* q = nullptr;  // token t, head g: q + t · stride + g · dim
+  float* out = nullptr;      // likewise
+  int64_t stride = 0;
+};
+
+// Keys taken at a time, between two adjustments of the running maximum. Packed keys and values reach to a multiple of
+// it; what lies past the last position must be finite.
+inline constexpr int64_t kAttendKeys = 128;
+constexpr int64_t attend_scratch(int64_t dim) {
+  return kAttendKeys * 16 + kAttendKeys * 16 / 2 + dim * 16 + dim * 16 / 2;  // scores, weights, sums, queries
+}
+
 struct AmxKernels {
   // Rounds x [n, cols], row i at x + i · stride, to nearest even, into the rows from `row` and the columns from `col`
   // (a multiple of 64) on; columns past cols, to a whole superblock, become zero.
@@ -35,6 +56,15 @@ struct AmxKernels {
   // scratch: amx_scratch() floats, 64-byte aligned.
   void (*matmul)(WeightType type, const std::byte* w, int64_t rows, int64_t cols, const float* row_scale,
                  const float* bias, Bf16Tiles x, int64_t n, float* out, int64_t out_stride, float* scratch);
+
+  // Packs `count` ≤ 32 values [count, dim] of the positions from `position` (a multiple of 32) on; the rest of the 32
+  // become zero. out.across = tiles_across(positions).
+  void (*pack_values)(const float* values, int64_t count, int64_t dim, Bf16Tiles out, int64_t position);
+
+  // Causal softmax attention, scale 1/√dim, with a running maximum (Milakov & Gimelshein, arXiv 1805.02867; Dao et al.,
+  // arXiv 2205.14135). Queries, keys, weights and values are rounded to BF16, sums are FP32. scratch:
+  // attend_scratch(dim) floats, 64-byte aligned.
+  void (*attend)(const AttendTiles& work, float* scratch);
 
   // Does `iterations` rounds of four tile products on registers alone; returns the operations done.
   double (*busy)(int64_t iterations);

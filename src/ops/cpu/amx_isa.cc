@@ -2,29 +2,11 @@
 #include <immintrin.h>
 
 #include "ops/cpu/amx.h"
+#include "ops/cpu/amx_attention_isa.h"
+#include "ops/cpu/amx_tiles_isa.h"
 
 namespace zaya::ops::amx {
 namespace {
-
-// Tiles 0–3 are sums [token half][block], 4–5 activations [token half], 6–7 weights [block]; each 16 rows of 64 bytes.
-struct alignas(64) TileConfig {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-static_assert(sizeof(TileConfig) == 64);
-
-// The compiler knows neither what the tile instructions read nor what they write.
-inline void memory_barrier() { __asm__ volatile("" : : : "memory"); }
-
-void configure() {
-  TileConfig config;
-  // GCC 12 declares that loadconfig reads 8 of the 64 bytes and drops the stores to the others: make it keep them.
-  __asm__ volatile("" : : "r"(&config) : "memory");
-  _tile_loadconfig(&config);
-}
 
 constexpr int64_t kTileBytes = kTileElements * 2;
 
@@ -34,12 +16,6 @@ inline __m512 scales(const std::byte* p) {
   // mantissas ln 2 · 2^-8, which this puts back at no cost. What is left is as wide as proper rounding's error.
   const __m512 scale = _mm512_castsi512_ps(_mm512_add_epi32(_mm512_slli_epi32(code, 19), _mm512_set1_epi32(112 << 23)));
   return _mm512_mul_ps(scale, _mm512_set1_ps(1.0f + 0.693f * 0x1p-8f));
-}
-
-// The upper halves of `even` (to the low half of each lane) and `odd`.
-inline void store_pairs(std::byte* out, __m512 even, __m512 odd) {
-  const __m512i low = _mm512_srli_epi32(_mm512_castps_si512(even), 16);
-  _mm512_store_si512(out, _mm512_mask_blend_epi16(0xaaaaaaaau, low, _mm512_castps_si512(odd)));
 }
 
 // Expands one superblock into two tiles.
@@ -52,7 +28,8 @@ inline void expand_q4(const std::byte* w, std::byte* out) {
       const __m512i codes = _mm512_loadu_si512(w + kScaleBytes + (group * 2 + word) * 64);
       std::byte* rows = out + (group * 2 + word) * 256;
       const auto weight = [&](int j) {
-        return _mm512_mul_ps(_mm512_permutexvar_ps(_mm512_srli_epi32(codes, static_cast<unsigned>(4 * j)), table), scale);
+        return _mm512_mul_ps(_mm512_permutexvar_ps(_mm512_srli_epi32(codes, static_cast<unsigned>(4 * j)), table),
+                             scale);
       };
       store_pairs(rows, weight(0), weight(1));
       store_pairs(rows + 64, weight(2), weight(3));
@@ -90,6 +67,7 @@ struct Product {
   int64_t out_stride;
 };
 
+// Tiles 0–3 are sums [token half][block], 4–5 activations [token half], 6–7 weights [block].
 // sums [tokens, Blocks · 16] of Halves · 16 tokens from `x` on, over `tiles` tiles of columns.
 template <int Halves, int Blocks>
 inline void multiply(Bf16Tiles x, const std::byte* const (&w)[2], int64_t tiles, bool first, float* sums) {
@@ -179,7 +157,7 @@ void columns(const Product& p, int64_t row, int64_t token, int64_t n, float* scr
 void matmul(WeightType type, const std::byte* w, int64_t rows, int64_t cols, const float* row_scale, const float* bias,
             Bf16Tiles x, int64_t n, float* out, int64_t out_stride, float* scratch) {
   const Product p{type, w, rows, cols, row_scale, bias, x, out, out_stride};
-  configure();
+  configure_tiles();
   for (int64_t token = 0; token < n; token += kAmxTokens) {
     const int64_t count = n - token < kAmxTokens ? n - token : kAmxTokens;
     int64_t row = 0;
@@ -196,7 +174,8 @@ void to_bf16(const float* x, int64_t n, int64_t cols, int64_t stride, Bf16Tiles 
     return _mm512_maskz_loadu_ps(mask, from);
   };
   for (int64_t i = 0; i < n; ++i, ++row) {
-    uint16_t* tile = out.data + (row / kTileRows * out.across + col / kTileCols) * kTileElements + row % kTileRows * kTileCols;
+    uint16_t* tile =
+        out.data + (row / kTileRows * out.across + col / kTileCols) * kTileElements + row % kTileRows * kTileCols;
     for (int64_t c = 0; c < padded; c += kTileCols, tile += kTileElements) {
       const float* from = x + i * stride + c;
       const __m512bh rounded = _mm512_cvtne2ps_pbh(load(from + 16, cols - c - 16), load(from, cols - c));
@@ -206,7 +185,7 @@ void to_bf16(const float* x, int64_t n, int64_t cols, int64_t stride, Bf16Tiles 
 }
 
 double busy(int64_t iterations) {
-  configure();
+  configure_tiles();
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
@@ -228,6 +207,6 @@ double busy(int64_t iterations) {
 }  // namespace
 
 extern const AmxKernels kernels;
-const AmxKernels kernels = {to_bf16, matmul, busy};
+const AmxKernels kernels = {to_bf16, matmul, pack_values, attend, busy};
 
 }  // namespace zaya::ops::amx

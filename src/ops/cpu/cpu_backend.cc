@@ -14,10 +14,17 @@ constexpr int64_t kWorthSharing = 1 << 17;
 
 }  // namespace
 
-CpuBackend::CpuBackend(int threads, cpu::Isa isa)
-    : team_(threads), isa_(isa), kernels_(kernels_for(isa)), amx_(amx_kernels(isa)), scratch_(static_cast<size_t>(team_.size())), strips_(scratch_.size()) {}
+CpuBackend::CpuBackend(int threads, cpu::Isa isa, Activations activations)
+    : team_(threads),
+      isa_(isa),
+      kernels_(kernels_for(isa)),
+      amx_(activations == Activations::bf16 ? amx_kernels(isa) : nullptr),
+      scratch_(static_cast<size_t>(team_.size())),
+      strips_(scratch_.size()) {}
 
-std::string CpuBackend::name() const { return std::string("cpu/") + cpu::isa_name(isa_); }
+std::string CpuBackend::name() const {
+  return std::string("cpu/") + cpu::isa_name(isa_) + (amx_ != nullptr ? ", bf16 activations" : "");
+}
 
 void CpuBackend::spread(int64_t count, int64_t work, const Body& body, int64_t unit) {
   if (count <= 0) return;
@@ -200,6 +207,10 @@ void CpuBackend::attend(const CcaShape& s, std::span<const Run> runs, const floa
   const int64_t dim = s.head_dim, group = s.num_heads / s.num_kv_heads;
   const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
   for (const Run& run : runs) {
+    if (amx_ != nullptr && run.count >= kAmxFewestRows && dim % kTileCols == 0) {
+      attend_on_tiles(s, run, q, out);
+      continue;
+    }
     // One item is one token and one KV head with its query heads; all read the same keys.
     const int64_t context = run.start + run.count;
     spread(run.count * s.num_kv_heads, context * dim * group * 2, [&](int64_t begin, int64_t end, int worker) {
@@ -236,6 +247,53 @@ void CpuBackend::attend(const CcaShape& s, std::span<const Run> runs, const floa
       }
     });
   }
+}
+
+void CpuBackend::attend_on_tiles(const CcaShape& s, const Run& run, const float* q, float* out) {
+  const int64_t dim = s.head_dim, group = s.num_heads / s.num_kv_heads, context = run.start + run.count;
+  const int64_t oldest = s.sliding_window > 0 ? std::max<int64_t>(0, run.start - s.sliding_window + 1) : 0;
+  // Packed are the positions that some token sees, from a whole block of keys to a whole block of keys.
+  const int64_t first = oldest / kAttendKeys * kAttendKeys;
+  const int64_t positions = (context - first + kAttendKeys - 1) / kAttendKeys * kAttendKeys;
+  const int64_t key_elements = bf16_elements(positions, dim), value_elements = bf16_elements(dim, positions);
+  uint16_t* keys = half_keys_.get(s.num_kv_heads * key_elements);
+  uint16_t* values = half_values_.get(s.num_kv_heads * value_elements);
+  const auto keys_of = [&](int64_t kv_head) { return Bf16Tiles{keys + kv_head * key_elements, tiles_across(dim)}; };
+  const auto values_of = [&](int64_t kv_head) {
+    return Bf16Tiles{values + kv_head * value_elements, tiles_across(positions)};
+  };
+
+  const int64_t pieces = positions / kTileCols;
+  const auto pack = [&](int64_t begin, int64_t end, int) {
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t kv_head = item / pieces, at = item % pieces * kTileCols;  // never across a page
+      const int64_t count = std::clamp<int64_t>(context - first - at, 0, kTileCols);
+      if (count > 0) amx_->to_bf16(run.cache.key(kv_head, first + at), count, dim, dim, keys_of(kv_head), at, 0);
+      amx_->pack_values(count > 0 ? run.cache.value(kv_head, first + at) : nullptr, count, dim, values_of(kv_head), at);
+    }
+  };
+  spread(s.num_kv_heads * pieces, kTileCols * dim * 2, pack, 1);
+
+  const int64_t tiles = tile_groups(run.count);
+  const auto tile = [&](int64_t begin, int64_t end, int worker) {
+    for (int64_t item = begin; item < end; ++item) {
+      // The last tokens first: they see most.
+      const int64_t t = (tiles - 1 - item / s.num_kv_heads) * kTileRows, kv_head = item % s.num_kv_heads;
+      const int64_t offset = (run.first_row + t) * s.q_width() + kv_head * group * dim;
+      const AttendTiles work{.dim = dim,
+                             .group = group,
+                             .tokens = std::min(kTileRows, run.count - t),
+                             .position = run.start + t - first,
+                             .window = s.sliding_window,
+                             .keys = keys_of(kv_head),
+                             .values = values_of(kv_head),
+                             .q = q + offset,
+                             .out = out + offset,
+                             .stride = s.q_width()};
+      amx_->attend(work, scratch(worker, attend_scratch(dim)));
+    }
+  };
+  team_.parallel_for(tiles * s.num_kv_heads, 1, tile);
 }
 
 void CpuBackend::route(const RouterWeights& w, const float* x, int64_t n, int64_t top_k, float* state, int32_t* choice,
@@ -375,7 +433,8 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
   run_tasks(width * hidden, [&](const Task& task, int worker) {
     const Matrix& w = experts[task.expert].down;
     const Input input{.x = gate + task.row * width, .half = tiles_of(w, half_gate, task.expert)};
-    multiply(w, nullptr, task.begin, task.end, input, task.count, down + task.row * hidden + task.begin, hidden, worker);
+    multiply(w, nullptr, task.begin, task.end, input, task.count, down + task.row * hidden + task.begin, hidden,
+             worker);
   });
 
   // Rows of one token are added in the order of its choices (experts sorted), whatever else is in the step.

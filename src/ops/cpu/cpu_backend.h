@@ -14,7 +14,7 @@ namespace zaya::ops {
 
 class CpuBackend final : public Backend {
  public:
-  explicit CpuBackend(int threads, cpu::Isa isa = cpu::best_isa());
+  explicit CpuBackend(int threads, cpu::Isa isa = cpu::best_isa(), Activations activations = Activations::f32);
 
   std::string name() const override;
   int threads() const override { return team_.size(); }
@@ -58,9 +58,12 @@ class CpuBackend final : public Backend {
   void multiply(const Matrix& w, const float* bias, int64_t begin, int64_t end, const Input& x, int64_t n, float* out,
                 int64_t out_stride, int worker);
 
-  // parallel_for over `count` items of about `work` multiply-adds each, in multiples of `unit`; on the caller alone when
-  // the whole is small.
+  // parallel_for over `count` items of about `work` multiply-adds each, in multiples of `unit`; on the caller alone
+  // when the whole is small.
   void spread(int64_t count, int64_t work, const Body& body, int64_t unit = kRowTile);
+
+  // attend() for one run on tiles: several tokens, heads of whole tiles.
+  void attend_on_tiles(const CcaShape& shape, const Run& run, const float* q, float* out);
 
   // The worker's scratch, at least `floats` long and 64-byte aligned; its content is lost.
   float* scratch(int worker, int64_t floats) { return scratch_[static_cast<size_t>(worker)].get(floats); }
@@ -68,14 +71,14 @@ class CpuBackend final : public Backend {
   cpu::ThreadTeam team_;
   cpu::Isa isa_;
   const Kernels& kernels_;
-  const AmxKernels* amx_;  // or null
+  const AmxKernels* amx_;                             // or null
   std::vector<cpu::Buffer<float>> scratch_, strips_;  // one of each per worker
 
   // Buffers of one call, kept so that a decode step allocates nothing.
   cpu::Buffer<float> conv_input_, conv_middle_, conv_output_;
   cpu::Buffer<float> router_a_, router_b_, router_logits_;
   cpu::Buffer<float> gathered_, gate_, down_;
-  cpu::Buffer<uint16_t> half_input_, half_gate_;
+  cpu::Buffer<uint16_t> half_input_, half_gate_, half_keys_, half_values_;
 };
 
 }  // namespace zaya::ops

@@ -158,26 +158,6 @@ void scores(const float* queries, int64_t group, const float* keys, int64_t coun
   }
 }
 
-// exp(x) for x ≤ 0, flushed to zero below −87; relative error about 2e-7. x = k·ln 2 + r, |r| ≤ ln 2 / 2, Taylor in r.
-inline Vec exp_nonpositive(Vec x) {
-  const Vec floor = splat(-87.0f);
-  x = x > floor ? x : floor;
-  constexpr float kRound = 12582912.0f;  // 1.5 · 2^23: adding it leaves the nearest integer in the low mantissa bits
-  const Vec shifted = x * 1.44269504f + kRound;
-  const Vec k = shifted - kRound;
-  const Vec r = (x - k * 0.693359375f) - k * -2.12194440e-4f;  // ln 2 in two parts
-  Vec p = splat(1.0f / 5040);
-  p = p * r + 1.0f / 720;
-  p = p * r + 1.0f / 120;
-  p = p * r + 1.0f / 24;
-  p = p * r + 1.0f / 6;
-  p = p * r + 0.5f;
-  p = p * r + 1.0f;
-  p = p * r + 1.0f;
-  const IntVec exponent = __builtin_convertvector(k, IntVec);
-  return (Vec)((IntVec)p + (exponent << 23));
-}
-
 float softmax_weights(float* x, int64_t n, float scale) {
   float greatest = x[0];
   for (int64_t i = 1; i < n; ++i) greatest = x[i] > greatest ? x[i] : greatest;

@@ -1,7 +1,7 @@
 // The vectors that the kernels of one instruction set compute with. Included only by *_isa.cc, which are compiled once
-// per instruction set in the namespace ZAYA_ISA. Vectors are the compiler's vector extension, so one source serves every
-// width; nothing from the standard library with external linkage may appear in those files, or the linker could pick an
-// AVX-512 copy of it for a machine without.
+// per instruction set in the namespace ZAYA_ISA. Vectors are the compiler's vector extension, so one source serves
+// every width; nothing from the standard library with external linkage may appear in those files, or the linker could
+// pick an AVX-512 copy of it for a machine without.
 #pragma once
 
 #include <cstddef>
@@ -61,6 +61,26 @@ inline float sum(Vec v) {
     for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
   }
   return lanes[0];
+}
+
+// exp(x) for x ≤ 0, flushed to zero below −87; relative error about 2e-7. x = k·ln 2 + r, |r| ≤ ln 2 / 2, Taylor in r.
+inline Vec exp_nonpositive(Vec x) {
+  const Vec floor = splat(-87.0f);
+  x = x > floor ? x : floor;
+  constexpr float kRound = 12582912.0f;  // 1.5 · 2^23: adding it leaves the nearest integer in the low mantissa bits
+  const Vec shifted = x * 1.44269504f + kRound;
+  const Vec k = shifted - kRound;
+  const Vec r = (x - k * 0.693359375f) - k * -2.12194440e-4f;  // ln 2 in two parts
+  Vec p = splat(1.0f / 5040);
+  p = p * r + 1.0f / 720;
+  p = p * r + 1.0f / 120;
+  p = p * r + 1.0f / 24;
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  const IntVec exponent = __builtin_convertvector(k, IntVec);
+  return (Vec)((IntVec)p + (exponent << 23));
 }
 
 }  // namespace

@@ -1,0 +1,203 @@
+// Attention on AMX tiles. Scores are computed transposed, keys × tokens, so that the lanes of a vector are 16 tokens:
+// the softmax over keys is then a loop of whole-vector operations, and two rows of weights make one row of the tile
+// that the product with the values takes.
+
+#include "ops/cpu/amx_attention_isa.h"
+
+#include "ops/cpu/amx_tiles_isa.h"
+#include "ops/cpu/vectors_isa.h"
+
+namespace zaya::ops::amx {
+namespace {
+
+constexpr int64_t kTileFloats = 16 * 16;
+constexpr float kNever = -1e30f;  // a masked score: far below any other, and finite
+
+// The 16 × 16 floats of 16 rows, transposed.
+inline void transpose(__m512 (&row)[16]) {
+  __m512 t[16];
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_ps(row[i], row[i + 1]);
+    t[i + 1] = _mm512_unpackhi_ps(row[i], row[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4) {
+    const auto pair = [](__m512 a, __m512 b, bool high) {
+      const __m512d x = _mm512_castps_pd(a), y = _mm512_castps_pd(b);
+      return _mm512_castpd_ps(high ? _mm512_unpackhi_pd(x, y) : _mm512_unpacklo_pd(x, y));
+    };
+    row[i] = pair(t[i], t[i + 2], false);
+    row[i + 1] = pair(t[i], t[i + 2], true);
+    row[i + 2] = pair(t[i + 1], t[i + 3], false);
+    row[i + 3] = pair(t[i + 1], t[i + 3], true);
+  }
+  // row[4b + c] holds column 4l + c of rows 4b…4b+3 in its 128-bit lane l: transpose the lanes.
+  for (int c = 0; c < 4; ++c) {
+    const __m512 low_even = _mm512_shuffle_f32x4(row[c], row[4 + c], 0x88);
+    const __m512 low_odd = _mm512_shuffle_f32x4(row[c], row[4 + c], 0xdd);
+    const __m512 high_even = _mm512_shuffle_f32x4(row[8 + c], row[12 + c], 0x88);
+    const __m512 high_odd = _mm512_shuffle_f32x4(row[8 + c], row[12 + c], 0xdd);
+    t[c] = _mm512_shuffle_f32x4(low_even, high_even, 0x88);
+    t[8 + c] = _mm512_shuffle_f32x4(low_even, high_even, 0xdd);
+    t[4 + c] = _mm512_shuffle_f32x4(low_odd, high_odd, 0x88);
+    t[12 + c] = _mm512_shuffle_f32x4(low_odd, high_odd, 0xdd);
+  }
+  for (int i = 0; i < 16; ++i) row[i] = t[i];
+}
+
+inline __m512 round_up_half(__m512 x) {
+  // So that truncation to BF16 rounds to nearest.
+  return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x), _mm512_set1_epi32(0x8000)));
+}
+
+// The queries of one head as the right-hand tiles of scores: [dim pairs][tokens], scaled by log2-free 1/√dim.
+void pack_queries(const AttendTiles& w, int64_t head, uint16_t* out) {
+  const __m512 scale = _mm512_set1_ps(1.0f / __builtin_sqrtf(static_cast<float>(w.dim)));
+  for (int64_t d = 0; d < w.dim; d += 16) {
+    __m512 row[16];
+    for (int64_t t = 0; t < 16; ++t) {
+      row[t] = t < w.tokens ? _mm512_mul_ps(_mm512_loadu_ps(w.q + t * w.stride + head * w.dim + d), scale)
+                            : _mm512_setzero_ps();
+    }
+    transpose(row);
+    for (int64_t i = 0; i < 16; i += 2) {
+      store_pairs(out + (d + i) * 16, round_up_half(row[i]), round_up_half(row[i + 1]));
+    }
+  }
+}
+
+// scores [kAttendKeys keys, 16 tokens] from key `first` on.
+void score(const AttendTiles& w, const uint16_t* queries, int64_t first, float* scores) {
+  const int64_t across = w.keys.across, steps = w.dim / kTileCols;
+  memory_barrier();
+  for (int64_t k = 0; k < kAttendKeys; k += 64) {
+    const uint16_t* keys = w.keys.data + (first + k) / 16 * across * kTileElements;
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (int64_t d = 0; d < steps; ++d) {
+      _tile_loadd(4, queries + d * kTileElements, 64);
+      _tile_loadd(5, keys + d * kTileElements, 64);
+      _tile_dpbf16ps(0, 5, 4);
+      _tile_loadd(6, keys + (across + d) * kTileElements, 64);
+      _tile_dpbf16ps(1, 6, 4);
+      _tile_loadd(7, keys + (2 * across + d) * kTileElements, 64);
+      _tile_dpbf16ps(2, 7, 4);
+      _tile_loadd(5, keys + (3 * across + d) * kTileElements, 64);
+      _tile_dpbf16ps(3, 5, 4);
+    }
+    _tile_stored(0, scores + k * 16, 64);
+    _tile_stored(1, scores + k * 16 + kTileFloats, 64);
+    _tile_stored(2, scores + k * 16 + 2 * kTileFloats, 64);
+    _tile_stored(3, scores + k * 16 + 3 * kTileFloats, 64);
+  }
+  memory_barrier();
+}
+
+// sums [dim, 16 tokens] += values · weights, over kAttendKeys keys from `first` on.
+void add_values(const AttendTiles& w, const uint16_t* weights, int64_t first, float* sums) {
+  const int64_t across = w.values.across;
+  memory_barrier();
+  for (int64_t d = 0; d < w.dim; d += 32) {
+    const uint16_t* values = w.values.data + (d / 16 * across + first / kTileCols) * kTileElements;
+    float* sum = sums + d * 16;
+    _tile_loadd(0, sum, 64);
+    _tile_loadd(1, sum + kTileFloats, 64);
+    for (int64_t k = 0; k < kAttendKeys / kTileCols; ++k) {
+      _tile_loadd(4, weights + k * kTileElements, 64);
+      _tile_loadd(5, values + k * kTileElements, 64);
+      _tile_dpbf16ps(0, 5, 4);
+      _tile_loadd(6, values + (across + k) * kTileElements, 64);
+      _tile_dpbf16ps(1, 6, 4);
+    }
+    _tile_stored(0, sum, 64);
+    _tile_stored(1, sum + kTileFloats, 64);
+  }
+  memory_barrier();
+}
+
+// Keys that a token may not see get a score that no softmax notices.
+void mask(const AttendTiles& w, int64_t first, float* scores) {
+  const int64_t last_position = w.position + w.tokens - 1;
+  const bool causal = first + kAttendKeys - 1 > w.position;
+  const bool window = w.window > 0 && first <= last_position - w.window;
+  if (!causal && !window) return;
+  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  for (int64_t k = 0; k < kAttendKeys; ++k) {
+    // Relative to the first token: it sees keys up to itself.
+    const auto key = _mm512_set1_epi32(static_cast<int>(first + k - w.position));
+    __mmask16 hidden = _mm512_cmpgt_epi32_mask(key, lanes);
+    if (window) {
+      const auto oldest = _mm512_sub_epi32(lanes, _mm512_set1_epi32(static_cast<int>(w.window) - 1));
+      hidden |= _mm512_cmplt_epi32_mask(key, oldest);
+    }
+    _mm512_store_ps(scores + k * 16,
+                    _mm512_mask_mov_ps(_mm512_load_ps(scores + k * 16), hidden, _mm512_set1_ps(kNever)));
+  }
+}
+
+}  // namespace
+
+void pack_values(const float* values, int64_t count, int64_t dim, Bf16Tiles out, int64_t position) {
+  for (int64_t d = 0; d < dim; d += 16) {
+    __m512 low[16], high[16];
+    for (int64_t k = 0; k < 16; ++k) {
+      low[k] = k < count ? _mm512_loadu_ps(values + k * dim + d) : _mm512_setzero_ps();
+      high[k] = k + 16 < count ? _mm512_loadu_ps(values + (k + 16) * dim + d) : _mm512_setzero_ps();
+    }
+    transpose(low);
+    transpose(high);
+    uint16_t* tile = out.data + (d / 16 * out.across + position / kTileCols) * kTileElements;
+    for (int i = 0; i < 16; ++i)
+      _mm512_storeu_si512(tile + i * kTileCols, (__m512i)_mm512_cvtne2ps_pbh(high[i], low[i]));
+  }
+}
+
+void attend(const AttendTiles& w, float* scratch) {
+  float* scores = scratch;
+  auto* weights = reinterpret_cast<uint16_t*>(scores + kAttendKeys * 16);
+  float* sums = scores + kAttendKeys * 16 + kAttendKeys * 16 / 2;
+  auto* queries = reinterpret_cast<uint16_t*>(sums + w.dim * 16);
+  const int64_t end = w.position + w.tokens;
+  const int64_t oldest = w.window > 0 && w.position >= w.window ? w.position - w.window + 1 : 0;
+
+  configure_tiles();
+  for (int64_t head = 0; head < w.group; ++head) {
+    pack_queries(w, head, queries);
+    for (int64_t i = 0; i < w.dim * 16; i += 16) _mm512_store_ps(sums + i, _mm512_setzero_ps());
+    __m512 greatest = _mm512_set1_ps(kNever), total = _mm512_setzero_ps();
+    for (int64_t first = oldest / kAttendKeys * kAttendKeys; first < end; first += kAttendKeys) {
+      score(w, queries, first, scores);
+      mask(w, first, scores);
+      __m512 maximum = greatest;
+      for (int64_t k = 0; k < kAttendKeys; ++k) maximum = _mm512_max_ps(maximum, _mm512_load_ps(scores + k * 16));
+      if (_mm512_cmpneq_ps_mask(maximum, greatest) != 0) {
+        const __m512 factor = (__m512)exp_nonpositive((Vec)_mm512_sub_ps(greatest, maximum));
+        total = _mm512_mul_ps(total, factor);
+        for (int64_t i = 0; i < w.dim * 16; i += 16) {
+          _mm512_store_ps(sums + i, _mm512_mul_ps(_mm512_load_ps(sums + i), factor));
+        }
+        greatest = maximum;
+      }
+      for (int64_t k = 0; k < kAttendKeys; k += 2) {
+        const auto weight = [&](int64_t key) {
+          return (__m512)exp_nonpositive((Vec)_mm512_sub_ps(_mm512_load_ps(scores + key * 16), greatest));
+        };
+        const __m512 even = weight(k), odd = weight(k + 1);
+        total = _mm512_add_ps(total, _mm512_add_ps(even, odd));
+        store_pairs(weights + k * 16, round_up_half(even), round_up_half(odd));
+      }
+      add_values(w, weights, first, sums);
+    }
+    const __m512 inverse = _mm512_div_ps(_mm512_set1_ps(1), total);
+    for (int64_t d = 0; d < w.dim; d += 16) {
+      __m512 row[16];
+      for (int i = 0; i < 16; ++i) row[i] = _mm512_mul_ps(_mm512_load_ps(sums + (d + i) * 16), inverse);
+      transpose(row);
+      for (int64_t t = 0; t < w.tokens; ++t) _mm512_storeu_ps(w.out + t * w.stride + head * w.dim + d, row[t]);
+    }
+  }
+  _tile_release();
+}
+
+}  // namespace zaya::ops::amx
