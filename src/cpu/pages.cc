@@ -20,10 +20,10 @@ Result<Pages> Pages::allocate(size_t bytes) {
   if (bytes > SIZE_MAX - slack) return Status(Code::out_of_range, "a weight is larger than the address space");
   void* mapping = ::mmap(nullptr, bytes + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapping == MAP_FAILED) {
-    return Status(Code::resource_exhausted,
-                  fmt::format("no memory for {:.2f} GB of weights: {}", static_cast<double>(bytes) / 1e9,
-                              std::strerror(errno)),
-                  "choose a smaller --format");
+    return Status(
+        Code::resource_exhausted,
+        fmt::format("no memory for {:.2f} GB of weights: {}", static_cast<double>(bytes) / 1e9, std::strerror(errno)),
+        "choose a smaller --format");
   }
   pages.mapping_ = mapping;
   pages.mapped_ = bytes + slack;

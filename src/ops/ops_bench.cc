@@ -48,7 +48,8 @@ void vector_product(benchmark::State& state) {
   const Kernels& kernels = kernels_for(cpu::best_isa());
   int64_t i = 0;
   for (auto _ : state) {
-    kernels.packed_matmul(w.type, w.matrix(i++), rows, cols, w.row_scale.data(), nullptr, x.data(), n, out.data(), rows);
+    kernels.packed_matmul(w.type, w.matrix(i++), rows, cols, w.row_scale.data(), nullptr, x.data(), n, out.data(),
+                          rows);
   }
   set_counters(state, w, n);
 }
@@ -89,8 +90,12 @@ const std::vector<int64_t> kTypes = {static_cast<int64_t>(WeightType::q4), stati
 
 BENCHMARK(vector_peak);
 BENCHMARK(tile_peak);
-BENCHMARK(vector_product)->ArgsProduct({kTypes, {2048}, {2048}, {1, 2, 4, 12}})->ArgNames({"type", "rows", "cols", "n"});
-BENCHMARK(tile_product)->ArgsProduct({kTypes, {2048}, {2048}, {16, 32, 128, 512}})->ArgNames({"type", "rows", "cols", "n"});
+BENCHMARK(vector_product)
+    ->ArgsProduct({kTypes, {2048}, {2048}, {1, 2, 4, 12}})
+    ->ArgNames({"type", "rows", "cols", "n"});
+BENCHMARK(tile_product)
+    ->ArgsProduct({kTypes, {2048}, {2048}, {16, 32, 128, 512}})
+    ->ArgNames({"type", "rows", "cols", "n"});
 
 }  // namespace
 }  // namespace zaya::ops

@@ -57,9 +57,9 @@ const char* weight_type_name(WeightType type) {
 }
 
 float Matrix::at(int64_t r, int64_t c) const {
-  const float stored =
-      is_packed(type) ? unpack_weight(type, data + r / kBlockRows * block_bytes(type, cols), r % kBlockRows, c)
-                      : load_weight(type, row(r), c);
+  const float stored = is_packed(type)
+                           ? unpack_weight(type, data + r / kBlockRows * block_bytes(type, cols), r % kBlockRows, c)
+                           : load_weight(type, row(r), c);
   return row_scale != nullptr ? stored * row_scale[r] : stored;
 }
 

@@ -87,18 +87,21 @@ inline void multiply(Bf16Tiles x, const std::byte* const (&w)[2], int64_t tiles,
     if constexpr (Halves > 1 && Blocks > 1) _tile_loadd(3, sums + 16 * kSumStride + 16, sum_bytes);
   }
   for (int64_t k = 0; k < tiles; ++k) {
+    // All loads before the products: in between them, each load waited for the product before it.
     _tile_loadd(4, x.data + k * kTileElements, 64);
     _tile_loadd(6, w[0] + k * kTileBytes, 64);
-    _tile_dpbf16ps(0, 4, 6);
-    if constexpr (Blocks > 1) {
-      _tile_loadd(7, w[1] + k * kTileBytes, 64);
-      _tile_dpbf16ps(1, 4, 7);
-    }
+    if constexpr (Blocks > 1) _tile_loadd(7, w[1] + k * kTileBytes, 64);
+    if constexpr (Halves > 1) _tile_loadd(5, lower + k * kTileElements, 64);
+    // The next tokens' tiles come from the second-level cache meanwhile.
+    const uint16_t* ahead = x.data + Halves * x.across * kTileElements + k * kTileElements;
+    for (int i = 0; i < 16; ++i) _mm_prefetch(ahead + i * kTileCols, _MM_HINT_T0);
     if constexpr (Halves > 1) {
-      _tile_loadd(5, lower + k * kTileElements, 64);
-      _tile_dpbf16ps(2, 5, 6);
-      if constexpr (Blocks > 1) _tile_dpbf16ps(3, 5, 7);
+      for (int i = 0; i < 16; ++i) _mm_prefetch(ahead + x.across * kTileElements + i * kTileCols, _MM_HINT_T0);
     }
+    _tile_dpbf16ps(0, 4, 6);
+    if constexpr (Blocks > 1) _tile_dpbf16ps(1, 4, 7);
+    if constexpr (Halves > 1) _tile_dpbf16ps(2, 5, 6);
+    if constexpr (Halves > 1 && Blocks > 1) _tile_dpbf16ps(3, 5, 7);
   }
   _tile_stored(0, sums, sum_bytes);
   if constexpr (Blocks > 1) _tile_stored(1, sums + 16, sum_bytes);

@@ -88,9 +88,7 @@ struct Q8 {
   static constexpr int kPerWord = 4;
   static constexpr int64_t kHeader = kScaleBytes;
 
-  static Vec decode(UintVec word, int j) {
-    return __builtin_convertvector((IntVec)(word << (24 - 8 * j)) >> 24, Vec);
-  }
+  static Vec decode(UintVec word, int j) { return __builtin_convertvector((IntVec)(word << (24 - 8 * j)) >> 24, Vec); }
 };
 
 struct B16 {
@@ -174,7 +172,8 @@ void tile(const Product& p, int64_t block, int64_t token) {
   const float* x = p.x + token * p.cols;
   Vec16 total[Blocks][Tokens] = {};
   for (int64_t s = 0; s < supers; ++s) {
-    superblock<Format, Blocks, Tokens>(w + s * superblock_bytes(Format::kType), stride, x + s * kBlockCols, p.cols, total);
+    superblock<Format, Blocks, Tokens>(w + s * superblock_bytes(Format::kType), stride, x + s * kBlockCols, p.cols,
+                                       total);
   }
   if (const int64_t rest = p.cols - supers * kBlockCols; rest > 0) {
     float tail[Tokens * kBlockCols] = {};
@@ -229,11 +228,11 @@ void product(const Product& p, int64_t n) {
     if (left >= kMostTokens) {
       over_blocks(Constant<1>{}, Constant<kMostTokens>{}, t), t += kMostTokens;
     } else if (left >= 4) {
-      over_blocks(Constant<kLanes == 16 ? 2 : 1>{}, Constant<4>{}, t), t += 4;
+      over_blocks(Constant < kLanes == 16 ? 2 : 1 > {}, Constant<4>{}, t), t += 4;
     } else if (left >= 2) {
-      over_blocks(Constant<kLanes == 16 ? 4 : 1>{}, Constant<2>{}, t), t += 2;
+      over_blocks(Constant < kLanes == 16 ? 4 : 1 > {}, Constant<2>{}, t), t += 2;
     } else {
-      over_blocks(Constant<kLanes == 16 ? 8 : 2>{}, Constant<1>{}, t), t += 1;
+      over_blocks(Constant < kLanes == 16 ? 8 : 2 > {}, Constant<1>{}, t), t += 1;
     }
   }
 }

@@ -133,10 +133,10 @@ void pack_block(WeightType type, const float* weights, int64_t rows, int64_t col
         for (int64_t i = 0; i < kGroupCols; ++i) {
           const int64_t c = g * kGroupCols + i;
           const size_t index = rounded_index(group[i] * inverse);
-          const uint32_t stored = four ? kNearest4[index] : static_cast<uint32_t>(static_cast<int>(index) - 127) & 0xffu;
+          const uint32_t stored =
+              four ? kNearest4[index] : static_cast<uint32_t>(static_cast<int>(index) - 127) & 0xffu;
           const int64_t per_word = four ? 8 : 4;
-          or_word_at(super + kScaleBytes, c / per_word * kBlockRows + r,
-                     stored << (c % per_word * (32 / per_word)));
+          or_word_at(super + kScaleBytes, c / per_word * kBlockRows + r, stored << (c % per_word * (32 / per_word)));
         }
       }
     }
