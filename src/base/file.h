@@ -16,11 +16,15 @@ class MappedFile {
  public:
   static Result<MappedFile> open(const std::filesystem::path& path);
 
+  MappedFile() = default;  // no bytes
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&& other) noexcept;
   ~MappedFile();
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
+
+  // Gives back the memory of a part that was read and will not be soon: reading it again works, from the file.
+  void release(std::span<const std::byte> part) const;
 
  private:
   MappedFile(const std::byte* data, size_t size) : data_(data), size_(size) {}

@@ -113,6 +113,17 @@ Result<Checkpoint> Checkpoint::open(const std::filesystem::path& directory) {
   return checkpoint;
 }
 
+void Checkpoint::release(std::string_view canonical_name) const {
+  const Tensor* tensor = find(canonical_name);
+  if (tensor == nullptr) return;
+  for (const MappedFile& file : files_) {
+    const std::span<const std::byte> bytes = file.bytes();
+    if (tensor->data.data() >= bytes.data() && tensor->data.data() < bytes.data() + bytes.size()) {
+      file.release(tensor->data);
+    }
+  }
+}
+
 const Tensor* Checkpoint::find(std::string_view canonical_name) const {
   const auto at = tensors_.find(canonical_name);
   return at == tensors_.end() ? nullptr : &at->second;

@@ -39,6 +39,9 @@ class Checkpoint {
   // All canonical names with their tensors, in name order.
   const std::map<std::string, Tensor, std::less<>>& tensors() const { return tensors_; }
 
+  // Gives back the memory of a tensor's pages: it will be read from the file again if it must.
+  void release(std::string_view canonical_name) const;
+
   // One sentence per odd but harmless finding: assumed defaults, tensors that are not used.
   const std::vector<std::string>& notes() const { return notes_; }
 

@@ -56,7 +56,7 @@ class Scan {
   Scan(const std::vector<const Tensor*>& tensors, std::vector<TensorReport>& reports)
       : tensors_(tensors), reports_(reports) {
     for (size_t i = 0; i < tensors.size(); ++i) {
-      if (tensors[i]->dtype == DType::other) continue;
+      if (!is_float(tensors[i]->dtype)) continue;
       reports[i].statistics.emplace();
       total_ += static_cast<int64_t>(tensors[i]->data.size());
       for (size_t at = 0; at < tensors[i]->data.size(); at += piece_bytes) pieces_.push_back({i, at});

@@ -161,7 +161,7 @@ class Mapper {
               "config.json and the weights do not belong together");
       return false;
     }
-    if (file.dtype == DType::other || (file.dtype == DType::f8_e4m3 && !expert)) {
+    if (!is_float(file.dtype) || (file.dtype == DType::f8_e4m3 && !expert)) {
       problem(Problem::wrong_dtype, file.name, Code::unsupported,
               fmt::format("expected F32, BF16{} for {}, found {}", expert ? ", F16 or F8_E4M3" : " or F16", file.name,
                           file.dtype_name));
@@ -205,7 +205,7 @@ class Mapper {
     const bool per_row = count == 1 ? shape == std::vector{rows} : shape == std::vector{count, rows};
     const bool per_matrix = count > 1 && shape == std::vector{count};
     // One row per matrix makes [count, 1] mean both; the sizes agree, so the reading does not matter.
-    if (file.dtype == DType::other || file.dtype == DType::f8_e4m3) {
+    if (!is_float(file.dtype) || file.dtype == DType::f8_e4m3) {
       problem(Problem::scale, file.name, Code::unsupported,
               fmt::format("expected F32, BF16 or F16 for the factors {}, found {}", file.name, file.dtype_name));
       return nullptr;

@@ -18,7 +18,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (!tensor.data.empty()) {
       sink += static_cast<unsigned>(tensor.data.front()) + static_cast<unsigned>(tensor.data.back());
     }
-    if (tensor.dtype != DType::other && to_f32(tensor).size() != static_cast<size_t>(tensor.elements())) std::abort();
+    if (is_float(tensor.dtype) && to_f32(tensor).size() != static_cast<size_t>(tensor.elements())) std::abort();
     if (measure(tensor.dtype, tensor.data).count > tensor.elements()) std::abort();
     for (const Layout layout : {Layout::native, Layout::original}) resolve_name(layout, tensor.name, 40);
   }

@@ -264,7 +264,7 @@ Status prepare_directory(const std::filesystem::path& directory, int64_t bytes) 
 
 Status write_synthetic(const ModelConfig& shape, const std::filesystem::path& directory,
                        const SyntheticOptions& options, const SyntheticProgress& progress) {
-  if (options.dtype == DType::other || options.shard_bytes < 1) {
+  if (!is_float(options.dtype) || options.shard_bytes < 1) {
     return Status(Code::invalid_argument, "a synthetic checkpoint needs a float dtype and a positive shard size");
   }
   ModelConfig config = shape;

@@ -46,7 +46,8 @@ size_t dtype_size(DType dtype) {
     case DType::f32: return 4;
     case DType::bf16:
     case DType::f16: return 2;
-    case DType::f8_e4m3: return 1;
+    case DType::f8_e4m3:
+    case DType::u8: return 1;
     case DType::other: return 0;
   }
   return 0;
@@ -58,6 +59,7 @@ const char* dtype_name(DType dtype) {
     case DType::bf16: return "BF16";
     case DType::f16: return "F16";
     case DType::f8_e4m3: return "F8_E4M3";
+    case DType::u8: return "U8";
     case DType::other: return "other";
   }
   return "other";
@@ -71,7 +73,7 @@ int dtype_bits(std::string_view name) {
 }
 
 DType dtype_from_name(std::string_view name) {
-  for (DType dtype : {DType::f32, DType::bf16, DType::f16, DType::f8_e4m3}) {
+  for (DType dtype : {DType::f32, DType::bf16, DType::f16, DType::f8_e4m3, DType::u8}) {
     if (name == dtype_name(dtype)) return dtype;
   }
   return DType::other;
@@ -88,12 +90,13 @@ void convert_to_f32(DType dtype, const std::byte* data, int64_t count, float* ou
     case DType::bf16: convert_all<uint16_t>(data, count, out, bf16_to_f32); return;
     case DType::f16: convert_all<uint16_t>(data, count, out, f16_to_f32); return;
     case DType::f8_e4m3: convert_all<uint8_t>(data, count, out, f8_e4m3_to_f32); return;
+    case DType::u8:
     case DType::other: return;
   }
 }
 
 std::vector<float> to_f32(const Tensor& tensor) {
-  if (tensor.dtype == DType::other) return {};
+  if (!is_float(tensor.dtype)) return {};
   std::vector<float> values(static_cast<size_t>(tensor.elements()));
   if (values.empty()) return values;
   convert_to_f32(tensor.dtype, tensor.data.data(), tensor.elements(), values.data());

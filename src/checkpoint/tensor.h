@@ -10,8 +10,11 @@
 
 namespace zaya::checkpoint {
 
-// The element types of safetensors that a ZAYA1 checkpoint may hold; `other` covers the rest, which only inspect reads.
-enum class DType { f32, bf16, f16, f8_e4m3, other };
+// The element types of safetensors that a ZAYA1 checkpoint may hold, and the bytes of packed weights; `other` covers
+// the rest, which only inspect reads.
+enum class DType { f32, bf16, f16, f8_e4m3, u8, other };
+
+constexpr bool is_float(DType dtype) { return dtype < DType::u8; }
 
 struct Tensor {
   std::string name;  // the name in the file
@@ -32,20 +35,20 @@ struct Tensor {
 // Bytes of one element; 0 for `other`.
 size_t dtype_size(DType dtype);
 
-// How safetensors spells it: "F32", "BF16", "F16", "F8_E4M3"; "other" for the rest.
+// How safetensors spells it: "F32", "BF16", "F16", "F8_E4M3"; "U8"; "other" for the rest.
 const char* dtype_name(DType dtype);
 
 // Bits of one element of any dtype that the safetensors format names, sub-byte ones too; 0 for an unknown name.
 int dtype_bits(std::string_view name);
 
-// The type of that spelling; `other` when it is not one of the four.
+// The type of that spelling; `other` when it is none of these.
 DType dtype_from_name(std::string_view name);
 
 // "1024 × 2048"; "scalar" for no dimensions.
 std::string shape_text(std::span<const int64_t> shape);
 
 // Converts `tensor` (any of the four float types, row_scale applied) to FP32, in row-major order. Rows are what the
-// first dimension counts. Empty for `other`.
+// first dimension counts. Empty when it is no float.
 std::vector<float> to_f32(const Tensor& tensor);
 
 // The same for `count` elements from element `first` on, without row_scale, into `out` (count floats).

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/packed.h"
 #include "model/model.h"
 #include "ops/backend.h"
 
@@ -50,24 +51,38 @@ Result<engine::SamplingParams> load_sampling_defaults(const std::filesystem::pat
   return params;
 }
 
-Result<std::unique_ptr<ops::Backend>> make_backend(const LoadOptions& options) {
+Result<std::unique_ptr<ops::Backend>> make_backend(const LoadOptions& options, bool packed) {
   const bool automatic = options.activations == "auto";
   if (!automatic && options.activations != "f32" && options.activations != "bf16") {
     return Status(Code::invalid_argument, "there are no activations named \"" + options.activations + "\"",
                   "use auto, f32 or bf16");
   }
-  const bool rounded = automatic ? options.format != "stored" : options.activations == "bf16";
+  const bool rounded = automatic ? packed : options.activations == "bf16";
   return ops::make_backend(options.backend, {.threads = options.threads,
                                              .activations = rounded ? ops::Activations::bf16 : ops::Activations::f32});
 }
 
+Result<std::unique_ptr<model::Model>> open_model(const std::filesystem::path& directory, const LoadOptions& options) {
+  ZAYA_ASSIGN(const model::Preset preset, model::preset_named(options.format));
+  const std::string packed_as = checkpoint::packed_preset(directory);
+  ZAYA_ASSIGN(std::unique_ptr<ops::Backend> backend,
+              make_backend(options, preset != model::Preset::as_stored || !packed_as.empty()));
+  if (packed_as.empty()) {
+    ZAYA_ASSIGN(checkpoint::Checkpoint checkpoint, checkpoint::Checkpoint::open(directory));
+    return model::Model::load(std::move(checkpoint), std::move(backend), preset);
+  }
+  if (preset != model::Preset::as_stored && options.format != packed_as) {
+    return Status(Code::invalid_argument,
+                  fmt::format("{} is packed as {} already, not as {}", directory.string(), packed_as, options.format),
+                  "leave the format out, or start from the unpacked checkpoint");
+  }
+  ZAYA_ASSIGN(const checkpoint::PackedCheckpoint packed, checkpoint::PackedCheckpoint::open(directory));
+  return model::Model::load(packed, std::move(backend));
+}
+
 Result<Session> Session::open(const std::filesystem::path& directory, const LoadOptions& options,
                               const engine::EngineOptions& engine_options) {
-  ZAYA_ASSIGN(const model::Preset preset, model::preset_named(options.format));
-  ZAYA_ASSIGN(checkpoint::Checkpoint checkpoint, checkpoint::Checkpoint::open(directory));
-  ZAYA_ASSIGN(std::unique_ptr<ops::Backend> backend, make_backend(options));
-  ZAYA_ASSIGN(std::unique_ptr<model::Model> model,
-              model::Model::load(std::move(checkpoint), std::move(backend), preset));
+  ZAYA_ASSIGN(std::unique_ptr<model::Model> model, open_model(directory, options));
   ZAYA_ASSIGN(text::Tokenizer tokenizer, text::Tokenizer::load(directory / "tokenizer.json"));
   Session session;
   session.directory = directory;

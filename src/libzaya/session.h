@@ -39,8 +39,11 @@ struct Session {
 // silent or absent: temperature 1, top-p 0.95 (what the model's authors advise).
 Result<engine::SamplingParams> load_sampling_defaults(const std::filesystem::path& directory);
 
-// The backend that `options` ask for.
-Result<std::unique_ptr<ops::Backend>> make_backend(const LoadOptions& options);
+// The backend that `options` ask for; `packed`: whether the weights will be.
+Result<std::unique_ptr<ops::Backend>> make_backend(const LoadOptions& options, bool packed);
+
+// The model of a directory, a checkpoint or a packed model, as `options` ask. Session::open adds the tokenizer.
+Result<std::unique_ptr<model::Model>> open_model(const std::filesystem::path& directory, const LoadOptions& options);
 
 Reply to_reply(const engine::Outcome& outcome);
 

@@ -20,6 +20,14 @@ Result<std::unique_ptr<Model>> Model::load(checkpoint::Checkpoint checkpoint, st
   return model;
 }
 
+Result<std::unique_ptr<Model>> Model::load(const checkpoint::PackedCheckpoint& packed,
+                                           std::unique_ptr<ops::Backend> backend) {
+  std::unique_ptr<Model> model(new Model(packed.config(), std::move(backend)));
+  const auto source = packed_source(packed, model->backend_->threads(), model->memory_);
+  ZAYA_RETURN_IF_ERROR(model->take_weights(*source));
+  return model;
+}
+
 Result<std::unique_ptr<Model>> Model::random(const checkpoint::ModelConfig& config, Preset preset, uint64_t seed,
                                              std::unique_ptr<ops::Backend> backend) {
   if (preset == Preset::as_stored) return Status(Code::invalid_argument, "random weights need a format that packs");

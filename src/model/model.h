@@ -43,6 +43,9 @@ class Model {
   static Result<std::unique_ptr<Model>> load(checkpoint::Checkpoint checkpoint, std::unique_ptr<ops::Backend> backend,
                                              Preset preset = Preset::as_stored);
 
+  static Result<std::unique_ptr<Model>> load(const checkpoint::PackedCheckpoint& packed,
+                                             std::unique_ptr<ops::Backend> backend);
+
   // Random weights of this shape, for figures without files; a packing preset.
   static Result<std::unique_ptr<Model>> random(const checkpoint::ModelConfig& config, Preset preset, uint64_t seed,
                                                std::unique_ptr<ops::Backend> backend);

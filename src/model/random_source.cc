@@ -35,7 +35,7 @@ class Bits {
 class RandomSource final : public WeightSource {
  public:
   RandomSource(Preset preset, uint64_t seed, int threads, WeightMemory& memory)
-      : WeightSource(memory), preset_(preset), seed_(seed), team_(threads) {}
+      : WeightSource(memory, preset), seed_(seed), team_(threads) {}
 
   ops::Matrix matrix(const std::string& name, int64_t rows, int64_t cols) override {
     const ops::WeightType type = format_of(preset_, class_of(name));
@@ -103,7 +103,6 @@ class RandomSource final : public WeightSource {
     for (int64_t r = 0; r < rows; ++r) row_scale[r] = deviation / rms;
   }
 
-  Preset preset_;
   uint64_t seed_;
   uint64_t tensors_ = 0;
   cpu::ThreadTeam team_;

@@ -16,9 +16,9 @@ const float* WeightSource::vector(const std::string& name, int64_t elements) {
   return status_.ok() ? keep(std::move(read)) : nullptr;
 }
 
-const float* WeightSource::grouped_convolution(const std::string& name, int64_t channels, int64_t taps, int64_t dim) {
+ops::Matrix WeightSource::grouped_convolution(const std::string& name, int64_t channels, int64_t taps, int64_t dim) {
   const std::vector<float> stored = values(name, channels * dim * taps);
-  if (!status_.ok()) return nullptr;
+  if (!status_.ok()) return {};
   std::vector<float> ordered(stored.size());
   for (int64_t c = 0; c < channels; ++c) {
     for (int64_t d = 0; d < dim; ++d) {
@@ -27,7 +27,19 @@ const float* WeightSource::grouped_convolution(const std::string& name, int64_t 
       }
     }
   }
-  return keep(std::move(ordered));
+  const int64_t window = taps * dim;
+  if (preset_ == Preset::as_stored || dim % ops::kBlockRows != 0) {
+    const auto* data = reinterpret_cast<const std::byte*>(keep(std::move(ordered)));
+    return {.data = data, .type = ops::WeightType::f32, .rows = channels, .cols = window};
+  }
+  std::byte* bytes = nullptr;
+  float* row_scale = nullptr;
+  const ops::Matrix matrix = packed(ops::WeightType::b16, channels, window, bytes, row_scale);
+  for (int64_t r = 0; matrix.data != nullptr && r < channels; r += ops::kBlockRows) {
+    ops::pack_block(matrix.type, ordered.data() + r * window, ops::kBlockRows, window, nullptr,
+                    bytes + r / ops::kBlockRows * ops::block_bytes(matrix.type, window), row_scale + r);
+  }
+  return matrix;
 }
 
 ops::Matrix WeightSource::packed(ops::WeightType type, int64_t rows, int64_t cols, std::byte*& bytes,
@@ -46,7 +58,7 @@ namespace {
 class CheckpointSource final : public WeightSource {
  public:
   CheckpointSource(const checkpoint::Checkpoint& checkpoint, Preset preset, int threads, WeightMemory& memory)
-      : WeightSource(memory), checkpoint_(checkpoint), preset_(preset), threads_(threads) {}
+      : WeightSource(memory, preset), checkpoint_(checkpoint), threads_(threads) {}
 
   ops::Matrix matrix(const std::string& name, int64_t rows, int64_t cols) override {
     const Tensor* tensor = find(name, rows * cols);
@@ -77,6 +89,7 @@ class CheckpointSource final : public WeightSource {
       case DType::bf16: matrix.type = ops::WeightType::bf16; break;
       case DType::f16: matrix.type = ops::WeightType::f16; break;
       case DType::f8_e4m3: matrix.type = ops::WeightType::f8_e4m3; break;
+      case DType::u8:
       case DType::other:
         fail(Status(Code::unsupported, fmt::format("{} has dtype {}", tensor.name, tensor.dtype_name)));
         break;
@@ -128,7 +141,6 @@ class CheckpointSource final : public WeightSource {
   }
 
   const checkpoint::Checkpoint& checkpoint_;
-  Preset preset_;
   int threads_;
   std::unique_ptr<cpu::ThreadTeam> team_;
 };

@@ -1,5 +1,5 @@
-// Where weights come from, by canonical name (checkpoint/names.h): a checkpoint, packed on the way or not, or a random
-// generator for figures without files.
+// Where weights come from, by canonical name (checkpoint/names.h): a checkpoint, packed on the way or not, a packed
+// model, or a random generator for figures without files.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,7 @@
 
 #include "base/status.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/packed.h"
 #include "cpu/pages.h"
 #include "cpu/thread_team.h"
 #include "model/formats.h"
@@ -26,7 +27,7 @@ struct WeightMemory {
 // Remembers the first failure, so that a list of tensors can read as a list; everything after it is null.
 class WeightSource {
  public:
-  explicit WeightSource(WeightMemory& memory) : memory_(memory) {}
+  WeightSource(WeightMemory& memory, Preset preset) : preset_(preset), memory_(memory) {}
   virtual ~WeightSource() = default;
 
   const Status& status() const { return status_; }
@@ -35,14 +36,13 @@ class WeightSource {
   const float* vector(const std::string& name, int64_t elements);
 
   // [channels, head_dim, taps] in the file; the taps are made the middle axis, so that a window of consecutive tokens
-  // is one dot product.
-  const float* grouped_convolution(const std::string& name, int64_t channels, int64_t taps, int64_t dim);
+  // is one dot product: [channels, taps · head_dim]. FP32, or b16 when packing (exact for the BF16 of checkpoints).
+  ops::Matrix grouped_convolution(const std::string& name, int64_t channels, int64_t taps, int64_t dim);
 
   virtual ops::Matrix matrix(const std::string& name, int64_t rows, int64_t cols) = 0;
-
- protected:
   virtual std::vector<float> values(const std::string& name, int64_t elements) = 0;
 
+ protected:
   const float* keep(std::vector<float> values) { return memory_.floats.emplace_back(std::move(values)).data(); }
 
   // An empty packed matrix with memory for its bytes and row factors; data is null after a failure. `bytes` and
@@ -53,6 +53,8 @@ class WeightSource {
     if (status_.ok()) status_ = std::move(status);
   }
 
+  const Preset preset_;
+
  private:
   WeightMemory& memory_;
   Status status_;
@@ -61,6 +63,10 @@ class WeightSource {
 // `checkpoint` must outlive the source, and the weights too when the preset is as_stored. Packing uses `threads`.
 std::unique_ptr<WeightSource> checkpoint_source(const checkpoint::Checkpoint& checkpoint, Preset preset, int threads,
                                                 WeightMemory& memory);
+
+// A packed model's weights, copied to huge pages by the threads that will read them. `packed` must outlive the source.
+std::unique_ptr<WeightSource> packed_source(const checkpoint::PackedCheckpoint& packed, int threads,
+                                            WeightMemory& memory);
 
 // Random weights made in their packed form; `preset` must be one that packs. The router's choices are spread over all
 // experts, as a trained router's are.

@@ -35,11 +35,12 @@ struct CcaShape {
   int64_t history() const { return conv_time0 + conv_time1 - 2; }
 };
 
-// Small weights of compressed convolutional attention, FP32.
+// Weights of compressed convolutional attention. A packed grouped convolution asks for a head_dim that is a multiple of
+// 16.
 struct CcaWeights {
   const float* depthwise = nullptr;       // [channels, conv_time0], oldest tap first
   const float* depthwise_bias = nullptr;  // [channels]
-  const float* grouped = nullptr;         // [channels, conv_time1, head_dim]: taps made the middle axis
+  Matrix grouped;                         // [channels, conv_time1 · head_dim], taps before dims; F32 or packed
   const float* grouped_bias = nullptr;    // [channels]
   const float* temperature = nullptr;     // [num_kv_heads], linear
 };

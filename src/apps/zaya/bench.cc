@@ -186,15 +186,14 @@ class Bench {
 
 Result<std::unique_ptr<model::Model>> load(const Options& options) {
   const LoadOptions& given = options.model.load;
-  ZAYA_ASSIGN(const model::Preset preset, model::preset_named(given.format));
-  ZAYA_ASSIGN(auto backend, make_backend(given));
   if (!options.synthetic.empty()) {
+    ZAYA_ASSIGN(const model::Preset preset, model::preset_named(given.format));
     ZAYA_ASSIGN(const checkpoint::ModelConfig config, checkpoint::shape_named(options.synthetic));
+    ZAYA_ASSIGN(auto backend, make_backend(given, /*packed=*/true));
     return model::Model::random(config, preset, 1, std::move(backend));
   }
   ZAYA_ASSIGN(const std::filesystem::path directory, model_directory(options.model.model));
-  ZAYA_ASSIGN(checkpoint::Checkpoint checkpoint, checkpoint::Checkpoint::open(directory));
-  return model::Model::load(std::move(checkpoint), std::move(backend), preset);
+  return open_model(directory, given);
 }
 
 Status run(const Options& options) {

@@ -51,11 +51,7 @@ Result<std::vector<int32_t>> parse_tokens(std::string text) {
 Status run(const Options& options) {
   ZAYA_ASSIGN(const std::vector<int32_t> tokens, parse_tokens(options.tokens));
   ZAYA_ASSIGN(const std::filesystem::path directory, model_directory(options.model.model));
-  ZAYA_ASSIGN(checkpoint::Checkpoint checkpoint, checkpoint::Checkpoint::open(directory));
-  ZAYA_ASSIGN(const model::Preset preset, model::preset_named(options.model.load.format));
-  ZAYA_ASSIGN(auto backend, make_backend(options.model.load));
-  ZAYA_ASSIGN(const auto model, model::Model::load(std::move(checkpoint), std::move(backend), preset));
-
+  ZAYA_ASSIGN(const auto model, open_model(directory, options.model.load));
   const int64_t count = static_cast<int64_t>(tokens.size()), vocabulary = model->config().vocab_size;
   ZAYA_ASSIGN(auto writer, checkpoint::SafetensorsWriter::create(
                                options.out, {{"logits", checkpoint::DType::f32, {count, vocabulary}}}));

@@ -25,6 +25,8 @@ int main(int argc, char** argv) {
        zaya::app::add_template},
       {"synth", "Write a random checkpoint of a given shape", "zaya synth /tmp/zaya-8b --shape 8b",
        zaya::app::add_synth},
+      {"pack", "Write a model with its weights packed for fast, small reading",
+       "zaya pack path/to/ZAYA1-8B zaya1-8b-q4 --format q4", zaya::app::add_pack},
       {"bench", "Measure speed beside this machine's own limits", "zaya bench --synthetic 8b --format q4",
        zaya::app::add_bench},
   };

@@ -142,14 +142,23 @@ void CpuBackend::cca(const CcaShape& s, const CcaWeights& w, std::span<const Run
     });
 
     float* c2 = conv_output_.get(run.count * channels);
+    const bool tiles = on_tiles(w.grouped, run.count);
+    const int64_t head_elements = bf16_elements(run.count, window);
+    uint16_t* half_windows = tiles ? half_input_.get(heads * head_elements) : nullptr;
     spread(heads, run.count * dim * window, [&](int64_t begin, int64_t end, int worker) {
       for (int64_t h = begin; h < end; ++h) {
         // The windows of consecutive tokens overlap, so they are laid out anew, a row per token.
-        float* space = scratch(worker, run.count * window + matmul_scratch(window));
-        float* windows = space + matmul_scratch(window);
-        for (int64_t t = 0; t < run.count; ++t) std::copy_n(c1 + (h * steps + t) * dim, window, windows + t * window);
-        kernels_.matmul(WeightType::f32, reinterpret_cast<const std::byte*>(w.grouped + h * dim * window), dim, window,
-                        nullptr, w.grouped_bias + h * dim, windows, run.count, c2 + h * dim, channels, space);
+        const float* middle = c1 + h * steps * dim;
+        Input input;
+        if (tiles) {
+          input.half = {half_windows + h * head_elements, tiles_across(window)};
+          amx_->to_bf16(middle, run.count, window, dim, input.half, 0, 0);
+        } else {
+          float* windows = strips_[static_cast<size_t>(worker)].get(run.count * window);
+          for (int64_t t = 0; t < run.count; ++t) std::copy_n(middle + t * dim, window, windows + t * window);
+          input.x = windows;
+        }
+        multiply(w.grouped, w.grouped_bias, h * dim, (h + 1) * dim, input, run.count, c2 + h * dim, channels, worker);
       }
     });
 

@@ -73,7 +73,7 @@ void ReferenceBackend::cca(const CcaShape& s, const CcaWeights& w, std::span<con
         double sum = w.grouped_bias[c];
         for (int64_t tap = 0; tap < s.conv_time1; ++tap) {
           for (int64_t d = 0; d < dim; ++d) {
-            sum += static_cast<double>(w.grouped[(c * s.conv_time1 + tap) * dim + d]) *
+            sum += static_cast<double>(w.grouped.at(c, tap * dim + d)) *
                    c1[static_cast<size_t>((t + tap) * channels + head_start + d)];
           }
         }
