@@ -68,10 +68,13 @@ class CheckpointSource final : public WeightSource {
                   fmt::format("{} has {} row scales for {} rows", name, tensor->row_scale.size(), rows)));
       return {};
     }
-    // A router in FP32 stays so: packing would round it.
+    if (preset_ == Preset::as_stored) return as_stored(*tensor, rows, cols);
     const TensorClass tensor_class = class_of(name);
-    const bool rounds = tensor_class == TensorClass::router && tensor->dtype == DType::f32;
-    if (preset_ == Preset::as_stored || rounds) return as_stored(*tensor, rows, cols);
+    if (tensor_class == TensorClass::router && tensor->dtype == DType::f32) {
+      // Packing would round it; a copy, for the file is let go.
+      const auto* copy = reinterpret_cast<const std::byte*>(keep(to_f32(*tensor)));
+      return {.data = copy, .type = ops::WeightType::f32, .rows = rows, .cols = cols};
+    }
     return pack(*tensor, format_of(preset_, tensor_class), rows, cols);
   }
 
