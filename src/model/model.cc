@@ -117,12 +117,14 @@ void Model::layer(const LayerWeights& w, std::span<const ops::Run> runs, int64_t
   Workspace& s = work_;
 
   backend_->rms_norm(s.residual.data(), n, c.hidden_size, w.input_norm, c.rms_norm_eps, s.normed.data());
-  backend_->project(w.q, w.q_bias, s.normed.data(), n, s.c0.data(), c.conv_channels());
-  backend_->project(w.k, w.k_bias, s.normed.data(), n, s.c0.data() + c.q_width(), c.conv_channels());
-  backend_->project(w.value_current, w.value_current_bias, s.normed.data(), n, s.value_current.data(),
-                    c.kv_width() / 2);
-  backend_->project(w.value_delayed, w.value_delayed_bias, s.normed.data(), n, s.value_delayed.data(),
-                    c.kv_width() / 2);
+  const int64_t channels = c.conv_channels(), half_values = c.kv_width() / 2;
+  const ops::Projection projections[] = {
+      {&w.q, w.q_bias, s.c0.data(), channels},
+      {&w.k, w.k_bias, s.c0.data() + c.q_width(), channels},
+      {&w.value_current, w.value_current_bias, s.value_current.data(), half_values},
+      {&w.value_delayed, w.value_delayed_bias, s.value_delayed.data(), half_values},
+  };
+  backend_->project(projections, s.normed.data(), n);
   backend_->cca(w.cca_shape, w.cca, runs, s.c0.data(), s.value_current.data(), s.value_delayed.data(),
                 s.cos[w.rotary].data(), s.sin[w.rotary].data(), s.q.data());
   backend_->attend(w.cca_shape, runs, s.q.data(), s.attended.data());

@@ -70,6 +70,14 @@ struct Expert {
   Matrix down;      // [hidden, expert_width]
 };
 
+// One product: row r of out at out + r · stride, w->rows long; bias may be null.
+struct Projection {
+  const Matrix* w = nullptr;
+  const float* bias = nullptr;
+  float* out = nullptr;
+  int64_t stride = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -83,9 +91,13 @@ class Backend {
   // out = x / sqrt(mean(x²) + eps) · weight, per row.   x, out [n, width]
   virtual void rms_norm(const float* x, int64_t n, int64_t width, const float* weight, double eps, float* out) = 0;
 
-  // out = W x (+ bias), per row.   x [n, W.cols], row r of out at out + r · out_stride, W.rows long; bias may be null
-  virtual void project(const Matrix& w, const float* bias, const float* x, int64_t n, float* out,
-                       int64_t out_stride) = 0;
+  // out = W x (+ bias), per row, for matrices that share their input.   x [n, cols]
+  virtual void project(std::span<const Projection> projections, const float* x, int64_t n) = 0;
+
+  void project(const Matrix& w, const float* bias, const float* x, int64_t n, float* out, int64_t out_stride) {
+    const Projection one{&w, bias, out, out_stride};
+    project({&one, 1}, x, n);
+  }
 
   // Compressed convolutional attention between its projections and its scores (arXiv 2510.04476; docs/model.md):
   // convolutions over time, mean terms, length normalisation, temperature, rotation. Appends keys and values to each

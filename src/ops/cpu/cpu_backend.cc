@@ -90,15 +90,40 @@ void CpuBackend::rms_norm(const float* x, int64_t n, int64_t width, const float*
   });
 }
 
-void CpuBackend::project(const Matrix& w, const float* bias, const float* x, int64_t n, float* out,
-                         int64_t out_stride) {
-  const Input input = input_for(w, x, n);
-  spread(
-      w.rows, w.cols * n,
-      [&](int64_t begin, int64_t end, int worker) {
-        multiply(w, bias, begin, end, input, n, out + begin, out_stride, worker);
-      },
-      row_unit(w, n));
+void CpuBackend::project(std::span<const Projection> projections, const float* x, int64_t n) {
+  // The input in the form that each matrix takes, made once.
+  const Input plain{.x = x, .half = {}};
+  Input tiles;
+  std::vector<Task> tasks;
+  int64_t rows = 0;
+  for (const Projection& p : projections) {
+    rows += p.w->rows;
+    if (tiles.x == nullptr && on_tiles(*p.w, n)) tiles = input_for(*p.w, x, n);
+  }
+  const int64_t pieces = team_.size() * 4;
+  for (size_t i = 0; i < projections.size(); ++i) {
+    const Matrix& w = *projections[i].w;
+    const int64_t unit = row_unit(w, n),
+                  piece = std::max<int64_t>(1, (rows + pieces * unit - 1) / (pieces * unit)) * unit;
+    for (int64_t begin = 0; begin < w.rows; begin += piece) {
+      tasks.push_back({.matrix = i, .begin = begin, .end = std::min(w.rows, begin + piece)});
+    }
+  }
+  run_tasks(tasks, rows * n * projections[0].w->cols, [&](const Task& task, int worker) {
+    const Projection& p = projections[task.matrix];
+    multiply(*p.w, p.bias, task.begin, task.end, on_tiles(*p.w, n) ? tiles : plain, n, p.out + task.begin, p.stride,
+             worker);
+  });
+}
+
+void CpuBackend::run_tasks(const std::vector<Task>& tasks, int64_t work,
+                           const std::function<void(const Task& task, int worker)>& body) {
+  const auto range = [&](int64_t begin, int64_t end, int worker) {
+    for (int64_t i = begin; i < end; ++i) body(tasks[static_cast<size_t>(i)], worker);
+  };
+  const auto count = static_cast<int64_t>(tasks.size());
+  if (work < kWorthSharing) return range(0, count, 0);
+  team_.parallel_for(count, 1, range);
 }
 
 void CpuBackend::merge(const ResidualScales& s, const float* branch, int64_t n, int64_t width, float* residual) {
@@ -391,11 +416,6 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
   };
 
   // Two parallel phases over (expert, block of weight rows).
-  struct Task {
-    size_t expert;
-    int64_t row, count;  // activation rows
-    int64_t begin, end;  // weight rows
-  };
   std::vector<Task> tasks;
   int64_t touched = 0;
   for (size_t e = 0; e < experts.size(); ++e) touched += first[e + 1] > first[e] ? 1 : 0;
@@ -408,24 +428,19 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
       const int64_t unit = row_unit(experts[e].gate, count);
       const int64_t block = std::max(unit, (weight_rows / pieces + unit - 1) / unit * unit);
       for (int64_t begin = 0; count > 0 && begin < weight_rows; begin += block) {
-        tasks.push_back({e, first[e], count, begin, std::min(weight_rows, begin + block)});
+        tasks.push_back({.matrix = e,
+                         .row = first[e],
+                         .count = count,
+                         .begin = begin,
+                         .end = std::min(weight_rows, begin + block)});
       }
     }
   };
-  const auto run_tasks = [&](int64_t work, const auto& body) {
-    const auto range = [&](int64_t begin, int64_t end, int worker) {
-      for (int64_t i = begin; i < end; ++i) body(tasks[static_cast<size_t>(i)], worker);
-    };
-    const int64_t count = static_cast<int64_t>(tasks.size());
-    if (rows * work < kWorthSharing) return range(0, count, 0);
-    team_.parallel_for(count, 1, range);
-  };
-
   plan(width);
-  run_tasks(width * hidden * 2, [&](const Task& task, int worker) {
-    const Expert& expert = experts[task.expert];
-    const Input input{.x = gathered + task.row * hidden, .half = tiles_of(expert.gate, half_input, task.expert)};
-    const Bf16Tiles half_output = tiles_of(expert.down, half_gate, task.expert);
+  run_tasks(tasks, rows * width * hidden * 2, [&](const Task& task, int worker) {
+    const Expert& expert = experts[task.matrix];
+    const Input input{.x = gathered + task.row * hidden, .half = tiles_of(expert.gate, half_input, task.matrix)};
+    const Bf16Tiles half_output = tiles_of(expert.down, half_gate, task.matrix);
     // A strip of weight rows at a time, so that gate and up meet in cache.
     constexpr int64_t kStrip = 8 * kBlockRows;
     float* up = strips_[static_cast<size_t>(worker)].get(task.count * kStrip);
@@ -439,9 +454,9 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
     }
   });
   plan(hidden);
-  run_tasks(width * hidden, [&](const Task& task, int worker) {
-    const Matrix& w = experts[task.expert].down;
-    const Input input{.x = gate + task.row * width, .half = tiles_of(w, half_gate, task.expert)};
+  run_tasks(tasks, rows * width * hidden, [&](const Task& task, int worker) {
+    const Matrix& w = experts[task.matrix].down;
+    const Input input{.x = gate + task.row * width, .half = tiles_of(w, half_gate, task.matrix)};
     multiply(w, nullptr, task.begin, task.end, input, task.count, down + task.row * hidden + task.begin, hidden,
              worker);
   });

@@ -22,7 +22,8 @@ class CpuBackend final : public Backend {
   void embed(const Matrix& embedding, std::span<const int32_t> tokens, const float* scale, const float* bias,
              float* out) override;
   void rms_norm(const float* x, int64_t n, int64_t width, const float* weight, double eps, float* out) override;
-  void project(const Matrix& w, const float* bias, const float* x, int64_t n, float* out, int64_t out_stride) override;
+  using Backend::project;
+  void project(std::span<const Projection> projections, const float* x, int64_t n) override;
   void cca(const CcaShape& shape, const CcaWeights& weights, std::span<const Run> runs, const float* c0,
            const float* value_current, const float* value_delayed, const float* cos, const float* sin,
            float* q_out) override;
@@ -57,6 +58,18 @@ class CpuBackend final : public Backend {
   // row_unit(). Output row r goes to out[r - begin].
   void multiply(const Matrix& w, const float* bias, int64_t begin, int64_t end, const Input& x, int64_t n, float* out,
                 int64_t out_stride, int worker);
+
+  // A piece of a phase: weight rows [begin, end) of one matrix (of one expert), for `count` activation rows from `row`
+  // on.
+  struct Task {
+    size_t matrix = 0;
+    int64_t row = 0, count = 0;
+    int64_t begin = 0, end = 0;
+  };
+
+  // Spreads the tasks over the team; on the caller alone when all together are less than worth it.
+  void run_tasks(const std::vector<Task>& tasks, int64_t work,
+                 const std::function<void(const Task& task, int worker)>& body);
 
   // parallel_for over `count` items of about `work` multiply-adds each, in multiples of `unit`; on the caller alone
   // when the whole is small.

@@ -27,13 +27,15 @@ void ReferenceBackend::rms_norm(const float* x, int64_t n, int64_t width, const 
   }
 }
 
-void ReferenceBackend::project(const Matrix& w, const float* bias, const float* x, int64_t n, float* out,
-                               int64_t out_stride) {
-  for (int64_t i = 0; i < n; ++i) {
-    for (int64_t r = 0; r < w.rows; ++r) {
-      double sum = 0;
-      for (int64_t c = 0; c < w.cols; ++c) sum += static_cast<double>(w.at(r, c)) * x[i * w.cols + c];
-      out[i * out_stride + r] = static_cast<float>(sum) + (bias != nullptr ? bias[r] : 0.0f);
+void ReferenceBackend::project(std::span<const Projection> projections, const float* x, int64_t n) {
+  for (const Projection& p : projections) {
+    const Matrix& w = *p.w;
+    for (int64_t i = 0; i < n; ++i) {
+      for (int64_t r = 0; r < w.rows; ++r) {
+        double sum = 0;
+        for (int64_t c = 0; c < w.cols; ++c) sum += static_cast<double>(w.at(r, c)) * x[i * w.cols + c];
+        p.out[i * p.stride + r] = static_cast<float>(sum) + (p.bias != nullptr ? p.bias[r] : 0.0f);
+      }
     }
   }
 }

@@ -13,7 +13,8 @@ class ReferenceBackend final : public Backend {
   void embed(const Matrix& embedding, std::span<const int32_t> tokens, const float* scale, const float* bias,
              float* out) override;
   void rms_norm(const float* x, int64_t n, int64_t width, const float* weight, double eps, float* out) override;
-  void project(const Matrix& w, const float* bias, const float* x, int64_t n, float* out, int64_t out_stride) override;
+  using Backend::project;
+  void project(std::span<const Projection> projections, const float* x, int64_t n) override;
   void cca(const CcaShape& shape, const CcaWeights& weights, std::span<const Run> runs, const float* c0,
            const float* value_current, const float* value_delayed, const float* cos, const float* sin,
            float* q_out) override;
