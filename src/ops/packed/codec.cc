@@ -18,26 +18,7 @@ uint32_t word_at(const std::byte* bytes, int64_t index) {
   return word;
 }
 
-void or_word_at(std::byte* bytes, int64_t index, uint32_t bits) {
-  const uint32_t word = word_at(bytes, index) | bits;
-  std::memcpy(bytes + index * 4, &word, 4);
-}
-
-// The code of the value next to v, for v rounded to an integer in [−127, 127].
-constexpr std::array<uint8_t, 255> make_nearest4() {
-  std::array<uint8_t, 255> codes{};
-  for (int v = -127; v <= 127; ++v) {
-    int best = 0;
-    for (int code = 1; code < 16; ++code) {
-      const int distance = table4(code) > v ? table4(code) - v : v - table4(code);
-      const int least = table4(best) > v ? table4(best) - v : v - table4(best);
-      if (distance < least) best = code;
-    }
-    codes[static_cast<size_t>(v + 127)] = static_cast<uint8_t>(best);
-  }
-  return codes;
-}
-constexpr std::array<uint8_t, 255> kNearest4 = make_nearest4();
+void store_word_at(std::byte* bytes, int64_t index, uint32_t word) { std::memcpy(bytes + index * 4, &word, 4); }
 
 constexpr std::array<float, 16> make_values4() {
   std::array<float, 16> values{};
@@ -46,25 +27,44 @@ constexpr std::array<float, 16> make_values4() {
 }
 constexpr std::array<float, 16> kValues4 = make_values4();
 
-// v rounded to the nearest integer within ±127, as an index from 0 on. Adding 1.5·2^23 leaves the integer in the low
-// bits of the sum.
-inline size_t rounded_index(float v) {
-  v = std::min(127.0f, std::max(-127.0f, v)) + 12582912.0f;
-  return (std::bit_cast<uint32_t>(v) + 127) & 0xff;
+// Where one magnitude of the 4-bit table gives way to the next.
+constexpr float threshold4(int i) { return 0.5f * static_cast<float>(kMagnitude4[i] + kMagnitude4[i + 1]); }
+
+// The 4-bit code nearest to v.
+uint32_t code4(float v) {
+  uint32_t code = 0;
+  for (int i = 0; i < 7; ++i) code += std::fabs(v) > threshold4(i) ? 1 : 0;
+  return v < 0 ? code + 8 : code;
 }
 
-// Σ importance · (w − stored)² of one group at scale s.
+// The integer nearest to v within ±127. Adding 1.5·2^23 leaves it in the low bits of the sum.
+constexpr float kRound = 12582912.0f;
+inline float round8(float v) { return (std::min(127.0f, std::max(-127.0f, v)) + kRound) - kRound; }
+
+// Σ importance · (w − stored)² of one group at scale s. Loops without branches over arrays, so that they are
+// vectorised.
 template <bool Four>
 float group_error(const float* w, const float* importance, float s) {
   const float inverse = 1.0f / s;
-  float error = 0;
+  float error[kGroupCols];
   for (int64_t i = 0; i < kGroupCols; ++i) {
-    const size_t index = rounded_index(w[i] * inverse);
-    const float value = Four ? kValues4[kNearest4[index]] : static_cast<float>(static_cast<int>(index) - 127);
-    const float d = w[i] - value * s;
-    error += importance[i] * d * d;
+    float value;
+    if constexpr (Four) {
+      const float v = std::fabs(w[i]) * inverse;
+      value = static_cast<float>(kMagnitude4[0]);
+      for (int m = 0; m < 7; ++m) {
+        value += v > threshold4(m) ? static_cast<float>(kMagnitude4[m + 1] - kMagnitude4[m]) : 0.0f;
+      }
+      value = std::fabs(w[i]) - value * s;
+    } else {
+      value = w[i] - round8(w[i] * inverse) * s;
+    }
+    error[i] = importance[i] * value * value;
   }
-  return error;
+  for (int64_t width = kGroupCols / 2; width > 0; width /= 2) {
+    for (int64_t i = 0; i < width; ++i) error[i] += error[i + width];
+  }
+  return error[0];
 }
 
 // The scale code with the least error: around the one that maps the group's greatest magnitude to 127. A 4-bit group
@@ -80,7 +80,7 @@ uint8_t best_scale(const float* w, const float* importance, float row_factor) {
   const int code = static_cast<int>(std::clamp<int64_t>(((bits + (1 << 18)) >> 19) - (112 << 4), 0, 255));
   int best = code;
   float least = -1;
-  for (int c = std::max(0, code - (Four ? 9 : 1)); c <= std::min(255, code + (Four ? 4 : 1)); ++c) {
+  for (int c = std::max(0, code - (Four ? 8 : 1)); c <= std::min(255, code + (Four ? 4 : 1)); ++c) {
     const float error = group_error<Four>(w, importance, decode_scale(static_cast<uint8_t>(c)) * row_factor);
     if (least < 0 || error < least) {
       least = error;
@@ -116,8 +116,8 @@ void pack_block(WeightType type, const float* weights, int64_t rows, int64_t col
       std::byte* super = out + s * superblock_bytes(type);
       const float* w = row.data() + s * kBlockCols;
       if (type == WeightType::b16) {
-        for (int64_t c = 0; c < kBlockCols; ++c) {
-          or_word_at(super, c / 2 * kBlockRows + r, static_cast<uint32_t>(to_bf16(w[c])) << (c % 2 * 16));
+        for (int64_t c = 0; c < kBlockCols; c += 2) {
+          store_word_at(super, c / 2 * kBlockRows + r, to_bf16(w[c]) | static_cast<uint32_t>(to_bf16(w[c + 1])) << 16);
         }
         continue;
       }
@@ -125,18 +125,20 @@ void pack_block(WeightType type, const float* weights, int64_t rows, int64_t col
       for (int g = 0; g < kGroupsPerSuper; ++g) {
         const float* group = w + g * kGroupCols;
         const float* group_weight = weight.data() + s * kBlockCols + g * kGroupCols;
-        const uint8_t code = four ? best_scale<true>(group, group_weight, row_scale[r])
-                                  : best_scale<false>(group, group_weight, row_scale[r]);
-        super[g * kBlockRows + r] = std::byte{code};
-        const float scale = decode_scale(code) * row_scale[r];
+        const uint8_t scale_code = four ? best_scale<true>(group, group_weight, row_scale[r])
+                                        : best_scale<false>(group, group_weight, row_scale[r]);
+        super[g * kBlockRows + r] = std::byte{scale_code};
+        const float scale = decode_scale(scale_code) * row_scale[r];
         const float inverse = scale == 0 ? 0 : 1.0f / scale;
-        for (int64_t i = 0; i < kGroupCols; ++i) {
-          const int64_t c = g * kGroupCols + i;
-          const size_t index = rounded_index(group[i] * inverse);
-          const uint32_t stored =
-              four ? kNearest4[index] : static_cast<uint32_t>(static_cast<int>(index) - 127) & 0xffu;
-          const int64_t per_word = four ? 8 : 4;
-          or_word_at(super + kScaleBytes, c / per_word * kBlockRows + r, stored << (c % per_word * (32 / per_word)));
+        const int64_t per_word = four ? 8 : 4;
+        for (int64_t i = 0; i < kGroupCols; i += per_word) {
+          uint32_t word = 0;
+          for (int64_t j = 0; j < per_word; ++j) {
+            const float v = group[i + j] * inverse;
+            const uint32_t code = four ? code4(v) : static_cast<uint32_t>(static_cast<int>(round8(v))) & 0xffu;
+            word |= code << (j * (32 / per_word));
+          }
+          store_word_at(super + kScaleBytes, (g * kGroupCols + i) / per_word * kBlockRows + r, word);
         }
       }
     }
