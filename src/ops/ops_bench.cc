@@ -46,10 +46,11 @@ void vector_product(benchmark::State& state) {
   const Weights w(static_cast<WeightType>(state.range(0)), rows, cols, 256 << 20);
   std::vector<float> x(static_cast<size_t>(n * cols), 0.5f), out(static_cast<size_t>(n * rows));
   const Kernels& kernels = kernels_for(cpu::best_isa());
+  cpu::Buffer<float> scratch;
   int64_t i = 0;
   for (auto _ : state) {
-    kernels.packed_matmul(w.type, w.matrix(i++), rows, cols, w.row_scale.data(), nullptr, x.data(), n, out.data(),
-                          rows);
+    kernels.packed_matmul(w.type, w.matrix(i++), rows, cols, w.row_scale.data(), nullptr, x.data(), n, out.data(), rows,
+                          scratch.get(packed_scratch(cols)));
   }
   set_counters(state, w, n);
 }

@@ -65,7 +65,8 @@ void CpuBackend::multiply(const Matrix& w, const float* bias, int64_t begin, int
     return amx_->matmul(w.type, data, end - begin, w.cols, row_scale, bias, x.half, n, out, out_stride,
                         scratch(worker, amx_scratch()));
   }
-  kernels_.packed_matmul(w.type, data, end - begin, w.cols, row_scale, bias, x.x, n, out, out_stride);
+  kernels_.packed_matmul(w.type, data, end - begin, w.cols, row_scale, bias, x.x, n, out, out_stride,
+                         scratch(worker, packed_scratch(w.cols)));
 }
 
 void CpuBackend::embed(const Matrix& embedding, std::span<const int32_t> tokens, const float* scale, const float* bias,

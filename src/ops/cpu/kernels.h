@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "cpu/isa.h"
+#include "ops/packed/layout.h"
 #include "ops/types.h"
 
 namespace zaya::ops {
@@ -18,9 +19,9 @@ struct Kernels {
   void (*matmul)(WeightType type, const std::byte* w, int64_t rows, int64_t cols, const float* row_scale,
                  const float* bias, const float* x, int64_t n, float* out, int64_t out_stride, float* scratch);
 
-  // The same with packed weights, from a block's first row on; no scratch.
+  // The same with packed weights, from a block's first row on. scratch holds packed_scratch(cols) floats.
   void (*packed_matmul)(WeightType type, const std::byte* w, int64_t rows, int64_t cols, const float* row_scale,
-                        const float* bias, const float* x, int64_t n, float* out, int64_t out_stride);
+                        const float* bias, const float* x, int64_t n, float* out, int64_t out_stride, float* scratch);
 
   // scores[g · stride + j] = dot(query g, key j): `group` queries [group, dim], `count` keys [count, dim].
   void (*scores)(const float* queries, int64_t group, const float* keys, int64_t count, int64_t dim, float* scores,
@@ -47,6 +48,11 @@ struct Kernels {
 inline constexpr int64_t kRowTile = 8;
 
 constexpr int64_t matmul_scratch(int64_t cols) { return kRowTile * cols; }
+
+// Tokens that one decoding of packed weights serves, at most, and the floats between their copies.
+inline constexpr int kPackedTokens = 12;
+constexpr int64_t packed_stride(int64_t cols) { return superblocks_of(cols) * kBlockCols + 16; }
+constexpr int64_t packed_scratch(int64_t cols) { return kPackedTokens * packed_stride(cols); }
 
 // The kernels built for `isa`, or for the best lower one that was built.
 const Kernels& kernels_for(cpu::Isa isa);

@@ -5,6 +5,7 @@
 
 #include "ops/cpu/packed_isa.h"
 
+#include "ops/cpu/kernels.h"
 #include "ops/cpu/vectors_isa.h"
 #include "ops/packed/layout.h"
 
@@ -163,25 +164,34 @@ struct Product {
   const float* x;
   float* out;
   int64_t out_stride;
+  // The tile's tokens, to whole superblocks. Rows of a power of two would all fall into the same sets of the
+  // first-level cache, which costs a factor; so they are copied, a line further apart.
+  float* scratch;
+  const float* padded;
+  int64_t padded_stride;
+
+  void pad(int64_t token, int64_t tokens) {
+    const int64_t whole = superblocks_of(cols) * kBlockCols;
+    padded_stride = packed_stride(cols);
+    padded = x + token * cols;
+    if (tokens == 1 && whole == cols) return;
+    for (int64_t t = 0; t < tokens; ++t) {
+      float* row = scratch + t * padded_stride;
+      for (int64_t c = 0; c < cols; ++c) row[c] = padded[t * cols + c];
+      for (int64_t c = cols; c < whole; ++c) row[c] = 0;
+    }
+    padded = scratch;
+  }
 };
 
 template <class Format, int Blocks, int Tokens>
 void tile(const Product& p, int64_t block, int64_t token) {
-  const int64_t stride = block_bytes(Format::kType, p.cols), supers = p.cols / kBlockCols;
+  const int64_t stride = block_bytes(Format::kType, p.cols), supers = superblocks_of(p.cols);
   const std::byte* w = p.w + block * stride;
-  const float* x = p.x + token * p.cols;
   Vec16 total[Blocks][Tokens] = {};
   for (int64_t s = 0; s < supers; ++s) {
-    superblock<Format, Blocks, Tokens>(w + s * superblock_bytes(Format::kType), stride, x + s * kBlockCols, p.cols,
-                                       total);
-  }
-  if (const int64_t rest = p.cols - supers * kBlockCols; rest > 0) {
-    float tail[Tokens * kBlockCols] = {};
-#pragma GCC unroll 16
-    for (int t = 0; t < Tokens; ++t) {
-      for (int64_t c = 0; c < rest; ++c) tail[t * kBlockCols + c] = x[t * p.cols + supers * kBlockCols + c];
-    }
-    superblock<Format, Blocks, Tokens>(w + supers * superblock_bytes(Format::kType), stride, tail, kBlockCols, total);
+    superblock<Format, Blocks, Tokens>(w + s * superblock_bytes(Format::kType), stride, p.padded + s * kBlockCols,
+                                       p.padded_stride, total);
   }
 #pragma GCC unroll 16
   for (int b = 0; b < Blocks; ++b) {
@@ -210,29 +220,26 @@ void tile(const Product& p, int64_t block, int64_t token) {
 // Few tokens: several blocks at once, because several memory streams per thread read half as fast again as one, and
 // because one chain of additions would wait for itself. Many tokens: one block, decoded once for all of them.
 template <class Format>
-void product(const Product& p, int64_t n) {
-#if defined(__AVX512F__)
-  constexpr int kMostTokens = 12;
-#else
-  constexpr int kMostTokens = 4;
-#endif
+void product(Product& p, int64_t n) {
+  constexpr int kMany = kLanes == 16 ? kPackedTokens : 4;
   const int64_t blocks = blocks_of(p.rows);
-  const auto over_blocks = [&](auto many, auto tokens, int64_t token) {
-    int64_t b = 0;
-    for (; b + many() <= blocks; b += many()) tile<Format, many(), tokens()>(p, b, token);
-    for (; b < blocks; ++b) tile<Format, 1, tokens()>(p, b, token);
-  };
   int64_t t = 0;
-  while (n - t > 0) {
-    const int64_t left = n - t;
-    if (left >= kMostTokens) {
-      over_blocks(Constant<1>{}, Constant<kMostTokens>{}, t), t += kMostTokens;
-    } else if (left >= 4) {
-      over_blocks(Constant < kLanes == 16 ? 2 : 1 > {}, Constant<4>{}, t), t += 4;
-    } else if (left >= 2) {
-      over_blocks(Constant < kLanes == 16 ? 4 : 1 > {}, Constant<2>{}, t), t += 2;
+  const auto take = [&](auto many, auto tokens) {
+    p.pad(t, tokens());
+    int64_t b = 0;
+    for (; b + many() <= blocks; b += many()) tile<Format, many(), tokens()>(p, b, t);
+    for (; b < blocks; ++b) tile<Format, 1, tokens()>(p, b, t);
+    t += tokens();
+  };
+  while (t < n) {
+    if (n - t >= kMany) {
+      take(Constant<1>{}, Constant<kMany>{});
+    } else if (n - t >= 4) {
+      take(Constant < kLanes == 16 ? 2 : 1 > {}, Constant<4>{});
+    } else if (n - t >= 2) {
+      take(Constant < kLanes == 16 ? 4 : 1 > {}, Constant<2>{});
     } else {
-      over_blocks(Constant < kLanes == 16 ? 8 : 2 > {}, Constant<1>{}, t), t += 1;
+      take(Constant < kLanes == 16 ? 8 : 2 > {}, Constant<1>{});
     }
   }
 }
@@ -240,8 +247,8 @@ void product(const Product& p, int64_t n) {
 }  // namespace
 
 void packed_matmul(WeightType type, const std::byte* w, int64_t rows, int64_t cols, const float* row_scale,
-                   const float* bias, const float* x, int64_t n, float* out, int64_t out_stride) {
-  const Product p{w, rows, cols, row_scale, bias, x, out, out_stride};
+                   const float* bias, const float* x, int64_t n, float* out, int64_t out_stride, float* scratch) {
+  Product p{w, rows, cols, row_scale, bias, x, out, out_stride, scratch, nullptr, 0};
   if (type == WeightType::q4) return product<Q4>(p, n);
   if (type == WeightType::q8) return product<Q8>(p, n);
   if (type == WeightType::b16) return product<B16>(p, n);
