@@ -33,6 +33,8 @@ class PackedCheckpoint {
   // The tensor of this stored name, or nullptr. Data is aligned to 64 bytes if the file was written by `zaya pack`.
   const Tensor* find(std::string_view name) const;
 
+  const std::map<std::string, Tensor, std::less<>>& tensors() const { return tensors_; }
+
   // The memory of a tensor that was copied.
   void release(const Tensor& tensor) const { file_.release(tensor.data); }
 

@@ -177,6 +177,30 @@ class Plumbing(Temporary):
         self.assert_fails(zaya("synth", self.path("tiny"), "--shape", "tiny"), "already holds", code=2)
 
 
+    def test_pack_and_run_what_was_packed(self):
+        for name in ("q4", "q8", "bf16"):
+            packed = self.path(name)
+            report = zaya("pack", NANO, packed, "--format", name, "--json")
+            self.assertEqual(report.returncode, 0, report.stderr)
+            experts = next(c for c in json.loads(report.stdout)["classes"] if c["class"] == "experts")
+            self.assertEqual(experts["decibels"] is None, name == "bf16")  # nano is BF16: nothing is lost
+            answer = zaya("run", packed, "-p", QUESTION, "--greedy")
+            self.assertIn("4042", answer.stdout, answer.stderr)
+            self.assertIn(name, zaya("inspect", packed, "--summary").stdout)
+        self.assert_fails(zaya("pack", NANO, packed), "already holds", code=2)
+        self.assert_fails(zaya("pack", packed, self.path("again")), "packed already", code=2)
+        self.assert_fails(zaya("run", packed, "-p", "1", "--format", "q4"), "is packed as bf16", code=2)
+        self.assert_fails(zaya("run", "-p", "1", "--format", "q5"), "q5", code=2)
+
+    def test_bench_prints_shares_and_json(self):
+        result = zaya("bench", "--synthetic", "tiny", "--prompt", "16", "--tokens", "2", "--repeat", "1", "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        report = json.loads(result.stdout)
+        self.assertGreater(report["read_bandwidth"], 0)
+        self.assertEqual(len(report["figures"]), 2)
+        self.assertGreater(report["figures"][1]["bytes_per_second"], 0)
+
+
 class Terminal:
     """zaya chat behind a pseudo-terminal."""
 

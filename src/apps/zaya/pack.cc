@@ -8,6 +8,7 @@
 #include "apps/zaya/common.h"
 #include "apps/zaya/progress.h"
 #include "apps/zaya/verbs.h"
+#include "checkpoint/packed.h"
 
 namespace zaya::app {
 namespace {
@@ -31,6 +32,10 @@ const char* class_name(model::TensorClass tensor_class) {
 Status run(const Options& options) {
   ZAYA_ASSIGN(const model::Preset preset, model::preset_named(options.format));
   ZAYA_ASSIGN(const std::filesystem::path directory, model_directory(options.model));
+  if (const std::string packed_as = checkpoint::packed_preset(directory); !packed_as.empty()) {
+    return Status(Code::invalid_argument, fmt::format("{} is packed already, as {}", directory.string(), packed_as),
+                  "start from the unpacked checkpoint");
+  }
   ZAYA_ASSIGN(const checkpoint::Checkpoint checkpoint, checkpoint::Checkpoint::open(directory));
   catch_interrupts();
   std::unique_ptr<Progress> progress;
