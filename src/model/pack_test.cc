@@ -133,6 +133,21 @@ TEST_F(DamagedPack, NeedsItsFactors) {
   EXPECT_EQ(open().code(), Code::not_found);
 }
 
+TEST_F(DamagedPack, ExpertsMustBeAlike) {
+  // One expert's gate as plain FP32 among packed ones.
+  const checkpoint::ModelConfig config = Checkpoint::open(testdata() / "one_layer").value().config();
+  const std::string gate = "model.layers.0.mlp.experts.0.gate";
+  rewrite([&](auto& t) {
+    if (t.name == gate + ".row_scale") t.name = gate + ".unused";
+    if (t.name != gate + ".q4") return;
+    t.name = gate;
+    t.dtype = checkpoint::DType::f32;
+    t.shape = {config.expert_width, config.hidden_size};
+    t.data.assign(static_cast<size_t>(config.expert_width * config.hidden_size) * sizeof(float), std::byte{0});
+  });
+  EXPECT_EQ(open().code(), Code::malformed);
+}
+
 TEST_F(DamagedPack, OtherVersionsAreNamed) {
   rewrite([](auto&) {}, "2");
   EXPECT_EQ(open().code(), Code::unsupported);

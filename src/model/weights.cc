@@ -89,6 +89,14 @@ Result<Weights> Weights::load(const ModelConfig& c, WeightSource& from) {
     w.layers.back().rotary = static_cast<size_t>(found - w.rotaries.begin());
     if (found == w.rotaries.end()) w.rotaries.push_back({own.rope_theta, own.rotary_dims});
     ZAYA_RETURN_IF_ERROR(from.status());
+    // Backends take a layer's experts alike: packed, or row-major.
+    const bool packed = ops::is_packed(w.layers.back().experts[0].gate.type);
+    for (const ops::Expert& expert : w.layers.back().experts) {
+      for (const ops::Matrix* matrix : {&expert.gate, &expert.up, &expert.down}) {
+        if (ops::is_packed(matrix->type) == packed) continue;
+        return Status(Code::malformed, fmt::format("layer {} has packed experts and others that are not", l));
+      }
+    }
   }
   w.final_norm = from.vector("model.norm.weight", c.hidden_size);
   w.head = c.tie_embeddings ? w.embedding : from.matrix("lm_head.weight", c.vocab_size, c.hidden_size);
