@@ -147,7 +147,7 @@ void columns(const Product& p, int64_t row, int64_t token, int64_t n, float* scr
   for (int b = 0; b < Blocks; ++b) {
     const int64_t first = row + b * kBlockRows, left = p.rows - first;
     if (left <= 0) break;
-    const __mmask16 mask = left >= 16 ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
+    const __mmask16 mask = first_lanes(left);
     const __m512 scale = p.row_scale == nullptr ? _mm512_set1_ps(1) : _mm512_maskz_loadu_ps(mask, p.row_scale + first);
     const __m512 bias = p.bias == nullptr ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask, p.bias + first);
     for (int64_t t = 0; t < n; ++t) {
@@ -172,10 +172,7 @@ void matmul(WeightType type, const std::byte* w, int64_t rows, int64_t cols, con
 
 void to_bf16(const float* x, int64_t n, int64_t cols, int64_t stride, Bf16Tiles out, int64_t row, int64_t col) {
   const int64_t padded = superblocks_of(cols) * kBlockCols;
-  const auto load = [&](const float* from, int64_t left) {
-    const __mmask16 mask = left >= 16 ? 0xffff : left <= 0 ? 0 : static_cast<__mmask16>((1u << left) - 1);
-    return _mm512_maskz_loadu_ps(mask, from);
-  };
+  const auto load = [&](const float* from, int64_t left) { return _mm512_maskz_loadu_ps(first_lanes(left), from); };
   for (int64_t i = 0; i < n; ++i, ++row) {
     uint16_t* tile =
         out.data + (row / kTileRows * out.across + col / kTileCols) * kTileElements + row % kTileRows * kTileCols;

@@ -29,6 +29,11 @@ inline void configure_tiles() {
   _tile_loadconfig(&config);
 }
 
+// The first `count` of 16 lanes.
+inline __mmask16 first_lanes(int64_t count) {
+  return static_cast<__mmask16>(count >= 16 ? 0xffffu : count <= 0 ? 0u : (1u << count) - 1);
+}
+
 // The upper halves of `even` (to the low half of each lane) and `odd`: a row of a tile of column pairs.
 inline void store_pairs(void* out, __m512 even, __m512 odd) {
   const __m512i low = _mm512_srli_epi32(_mm512_castps_si512(even), 16);
