@@ -30,6 +30,12 @@ struct LoadOptions {
   // "f32": a token's result never depends on what shares its step. "bf16": packed weights may meet activations rounded
   // to BF16, on AMX tiles where the processor has them. "auto": bf16 for a packed format, else f32.
   std::string activations = "auto";
+  // Keys and values: "f32", "bf16" or "int8"; "auto": bf16 for a packed format, else f32.
+  std::string kv = "auto";
+  // "full" multiplies the whole LM head with every token; "two-stage" reads an 8-bit head in 4 bits and only the likely
+  // rows whole: the likeliest token stays the same, the tail of the distribution is approximate. "auto": two-stage for a
+  // packed format.
+  std::string head = "auto";
 };
 
 struct Message {

@@ -62,14 +62,30 @@ Result<std::unique_ptr<ops::Backend>> make_backend(const LoadOptions& options, b
                                              .activations = rounded ? ops::Activations::bf16 : ops::Activations::f32});
 }
 
+Result<model::Options> model_options(const LoadOptions& options, bool packed) {
+  model::Options result;
+  ZAYA_ASSIGN(result.preset, model::preset_named(options.format));
+  result.kv = packed ? ops::KvType::bf16 : ops::KvType::f32;
+  if (options.kv != "auto") {
+    ZAYA_ASSIGN(result.kv, ops::kv_type_named(options.kv));
+  }
+  if (options.head != "auto" && options.head != "full" && options.head != "two-stage") {
+    return Status(Code::invalid_argument, "there is no head named \"" + options.head + "\"",
+                  "use auto, full or two-stage");
+  }
+  result.two_stage_head = options.head == "auto" ? packed : options.head == "two-stage";
+  return result;
+}
+
 Result<std::unique_ptr<model::Model>> open_model(const std::filesystem::path& directory, const LoadOptions& options) {
   ZAYA_ASSIGN(const model::Preset preset, model::preset_named(options.format));
   const std::string packed_as = checkpoint::packed_preset(directory);
-  ZAYA_ASSIGN(std::unique_ptr<ops::Backend> backend,
-              make_backend(options, preset != model::Preset::as_stored || !packed_as.empty()));
+  const bool packs = preset != model::Preset::as_stored || !packed_as.empty();
+  ZAYA_ASSIGN(const model::Options how, model_options(options, packs));
+  ZAYA_ASSIGN(std::unique_ptr<ops::Backend> backend, make_backend(options, packs));
   if (packed_as.empty()) {
     ZAYA_ASSIGN(checkpoint::Checkpoint checkpoint, checkpoint::Checkpoint::open(directory));
-    return model::Model::load(std::move(checkpoint), std::move(backend), preset);
+    return model::Model::load(std::move(checkpoint), std::move(backend), how);
   }
   if (preset != model::Preset::as_stored && options.format != packed_as) {
     return Status(Code::invalid_argument,
@@ -77,7 +93,7 @@ Result<std::unique_ptr<model::Model>> open_model(const std::filesystem::path& di
                   "leave the format out, or start from the unpacked checkpoint");
   }
   ZAYA_ASSIGN(const checkpoint::PackedCheckpoint packed, checkpoint::PackedCheckpoint::open(directory));
-  return model::Model::load(packed, std::move(backend));
+  return model::Model::load(packed, std::move(backend), how);
 }
 
 Result<Session> Session::open(const std::filesystem::path& directory, const LoadOptions& options,

@@ -42,6 +42,9 @@ Result<engine::SamplingParams> load_sampling_defaults(const std::filesystem::pat
 // The backend that `options` ask for; `packed`: whether the weights will be.
 Result<std::unique_ptr<ops::Backend>> make_backend(const LoadOptions& options, bool packed);
 
+// The same for the model's own options.
+Result<model::Options> model_options(const LoadOptions& options, bool packed);
+
 // The model of a directory, a checkpoint or a packed model, as `options` ask. Session::open adds the tokenizer.
 Result<std::unique_ptr<model::Model>> open_model(const std::filesystem::path& directory, const LoadOptions& options);
 

@@ -8,37 +8,40 @@
 
 namespace zaya::model {
 
-Model::Model(const checkpoint::ModelConfig& config, std::unique_ptr<ops::Backend> backend)
-    : config_(config), backend_(std::move(backend)), state_shape_(std::make_shared<const StateShape>(config_)) {}
+Model::Model(const checkpoint::ModelConfig& config, const Options& options, std::unique_ptr<ops::Backend> backend)
+    : config_(config),
+      backend_(std::move(backend)),
+      state_shape_(std::make_shared<const StateShape>(config_, options.kv)) {}
 
 Result<std::unique_ptr<Model>> Model::load(checkpoint::Checkpoint checkpoint, std::unique_ptr<ops::Backend> backend,
-                                           Preset preset) {
-  std::unique_ptr<Model> model(new Model(checkpoint.config(), std::move(backend)));
-  const auto source = checkpoint_source(checkpoint, preset, model->backend_->threads(), model->memory_);
-  ZAYA_RETURN_IF_ERROR(model->take_weights(*source));
-  if (preset == Preset::as_stored) model->checkpoint_.emplace(std::move(checkpoint));
+                                           const Options& options) {
+  std::unique_ptr<Model> model(new Model(checkpoint.config(), options, std::move(backend)));
+  const auto source = checkpoint_source(checkpoint, options.preset, model->backend_->threads(), model->memory_);
+  ZAYA_RETURN_IF_ERROR(model->take_weights(*source, options));
+  if (options.preset == Preset::as_stored) model->checkpoint_.emplace(std::move(checkpoint));
   return model;
 }
 
 Result<std::unique_ptr<Model>> Model::load(const checkpoint::PackedCheckpoint& packed,
-                                           std::unique_ptr<ops::Backend> backend) {
-  std::unique_ptr<Model> model(new Model(packed.config(), std::move(backend)));
+                                           std::unique_ptr<ops::Backend> backend, const Options& options) {
+  std::unique_ptr<Model> model(new Model(packed.config(), options, std::move(backend)));
   const auto source = packed_source(packed, model->backend_->threads(), model->memory_);
-  ZAYA_RETURN_IF_ERROR(model->take_weights(*source));
+  ZAYA_RETURN_IF_ERROR(model->take_weights(*source, options));
   return model;
 }
 
-Result<std::unique_ptr<Model>> Model::random(const checkpoint::ModelConfig& config, Preset preset, uint64_t seed,
-                                             std::unique_ptr<ops::Backend> backend) {
-  if (preset == Preset::as_stored) return Status(Code::invalid_argument, "random weights need a format that packs");
-  std::unique_ptr<Model> model(new Model(config, std::move(backend)));
-  const auto source = random_source(preset, seed, model->backend_->threads(), model->memory_);
-  ZAYA_RETURN_IF_ERROR(model->take_weights(*source));
+Result<std::unique_ptr<Model>> Model::random(const checkpoint::ModelConfig& config, const Options& options,
+                                             uint64_t seed, std::unique_ptr<ops::Backend> backend) {
+  if (options.preset == Preset::as_stored) return Status(Code::invalid_argument, "random weights need a format that packs");
+  std::unique_ptr<Model> model(new Model(config, options, std::move(backend)));
+  const auto source = random_source(options.preset, seed, model->backend_->threads(), model->memory_);
+  ZAYA_RETURN_IF_ERROR(model->take_weights(*source, options));
   return model;
 }
 
-Status Model::take_weights(WeightSource& source) {
+Status Model::take_weights(WeightSource& source, const Options& options) {
   ZAYA_ASSIGN(weights_, Weights::load(config_, source));
+  if (options.two_stage_head) ZAYA_RETURN_IF_ERROR(add_coarse_head(weights_.head, backend_->threads(), memory_));
   const int64_t half_values = config_.kv_width() / 2;
   std::vector<float> initial;
   for (const LayerWeights& layer : weights_.layers) {
@@ -179,10 +182,11 @@ Status Model::forward(std::span<const TokenRun> runs, std::vector<float>& logits
     row += count;
     run.sequence->advance(count);
   }
+  exact_head_rows_ = 0;
   if (rows > 0) {
     backend_->rms_norm(work_.wanted.data(), rows, c.hidden_size, weights_.final_norm, c.rms_norm_eps,
                        work_.normed.data());
-    backend_->project(weights_.head, weights_.head_bias, work_.normed.data(), rows, logits.data(), c.vocab_size);
+    exact_head_rows_ = backend_->head(weights_.head, work_.normed.data(), rows, logits.data());
   }
   return Status();
 } catch (const std::bad_alloc&) {

@@ -36,19 +36,29 @@ struct LayerTrace {
 };
 using TraceFunction = std::function<void(const LayerTrace&)>;
 
+// How a model is held in memory.
+struct Options {
+  Preset preset = Preset::as_stored;
+  ops::KvType kv = ops::KvType::f32;
+  // An 8-bit head gets a 4-bit copy, and logits come from both (ops::Head): greedy choices stay, the logits of unlikely
+  // tokens are approximate. Other heads are not affected.
+  bool two_stage_head = false;
+};
+
 class Model {
  public:
   // Takes the checkpoint over; `backend` as in ops::make_backend. A packing preset copies the weights into memory, and
   // the checkpoint's files are let go.
   static Result<std::unique_ptr<Model>> load(checkpoint::Checkpoint checkpoint, std::unique_ptr<ops::Backend> backend,
-                                             Preset preset = Preset::as_stored);
+                                             const Options& options = {});
 
+  // The preset is the packed model's own.
   static Result<std::unique_ptr<Model>> load(const checkpoint::PackedCheckpoint& packed,
-                                             std::unique_ptr<ops::Backend> backend);
+                                             std::unique_ptr<ops::Backend> backend, const Options& options = {});
 
   // Random weights of this shape, for figures without files; a packing preset.
-  static Result<std::unique_ptr<Model>> random(const checkpoint::ModelConfig& config, Preset preset, uint64_t seed,
-                                               std::unique_ptr<ops::Backend> backend);
+  static Result<std::unique_ptr<Model>> random(const checkpoint::ModelConfig& config, const Options& options,
+                                               uint64_t seed, std::unique_ptr<ops::Backend> backend);
 
   const checkpoint::ModelConfig& config() const { return config_; }
   const Weights& weights() const { return weights_; }
@@ -59,6 +69,9 @@ class Model {
   // Bytes of K/V that one page of kPageTokens positions takes, all layers.
   int64_t page_bytes() const { return state_shape_->page_bytes(); }
 
+  // Rows of the head that the last step multiplied exactly, all its tokens together.
+  int64_t exact_head_rows() const { return exact_head_rows_; }
+
   // Runs the new tokens of each run through the model and appends them to their sequences. `logits` receives
   // [rows, vocab_size], the wanted rows in run order. A sequence may appear once. On failure (unknown token id,
   // context full, no room for keys and values) no sequence has changed; only when memory runs out for a step's own
@@ -66,8 +79,8 @@ class Model {
   Status forward(std::span<const TokenRun> runs, std::vector<float>& logits, const TraceFunction& trace = {});
 
  private:
-  Model(const checkpoint::ModelConfig& config, std::unique_ptr<ops::Backend> backend);
-  Status take_weights(WeightSource& source);
+  Model(const checkpoint::ModelConfig& config, const Options& options, std::unique_ptr<ops::Backend> backend);
+  Status take_weights(WeightSource& source, const Options& options);
 
   // Activations of a step, kept between steps.
   struct Workspace {
@@ -94,6 +107,7 @@ class Model {
   std::shared_ptr<const StateShape> state_shape_;
   std::shared_ptr<const std::vector<float>> initial_delayed_;
   Workspace work_;
+  int64_t exact_head_rows_ = 0;
 };
 
 }  // namespace zaya::model

@@ -7,11 +7,12 @@
 
 namespace zaya::model {
 
-StateShape::StateShape(const checkpoint::ModelConfig& config)
+StateShape::StateShape(const checkpoint::ModelConfig& config, ops::KvType type)
     : layers(config.num_layers()),
       num_kv_heads(config.num_kv_heads),
       head_dim(config.head_dim),
       max_positions(config.max_positions),
+      kv_type(type),
       history_floats(config.conv_history() * config.conv_channels()),
       delayed_floats(config.kv_width() / 2) {}
 
@@ -77,6 +78,7 @@ ops::Run SequenceState::layer_run(int64_t layer, int64_t first_row, int64_t coun
   run.cache.layer_offset = layer * shape_->layer_page_floats();
   run.cache.num_kv_heads = shape_->num_kv_heads;
   run.cache.head_dim = shape_->head_dim;
+  run.cache.type = shape_->kv_type;
   run.conv_history = history_.data() + layer * shape_->history_floats;
   run.delayed_value = delayed_.data() + layer * shape_->delayed_floats;
   return run;

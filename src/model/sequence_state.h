@@ -15,16 +15,19 @@ namespace zaya::model {
 
 // Sizes of one sequence's state, derived from the config once.
 struct StateShape {
-  explicit StateShape(const checkpoint::ModelConfig& config);
+  explicit StateShape(const checkpoint::ModelConfig& config, ops::KvType kv_type = ops::KvType::f32);
 
   int64_t layers;
   int64_t num_kv_heads;
   int64_t head_dim;
   int64_t max_positions;
+  ops::KvType kv_type;
   int64_t history_floats;  // conv history of one layer
   int64_t delayed_floats;  // delayed value of one layer
 
-  int64_t layer_page_floats() const { return 2 * num_kv_heads * ops::kPageTokens * head_dim; }
+  int64_t layer_page_floats() const {
+    return 2 * num_kv_heads * ops::kPageTokens * ops::kv_slot_bytes(kv_type, head_dim) / 4;
+  }
   int64_t page_bytes() const { return layers * layer_page_floats() * static_cast<int64_t>(sizeof(float)); }
 };
 

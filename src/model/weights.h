@@ -40,12 +40,14 @@ struct Weights {
   const float* input_bias = nullptr;
   std::vector<LayerWeights> layers;
   const float* final_norm = nullptr;  // [hidden]
-  ops::Matrix head;                   // the embedding when tied
-  const float* head_bias = nullptr;   // [vocab] or null
+  ops::Head head;                     // its exact matrix is the embedding when tied
   std::vector<Rotary> rotaries;
 
   // The memory of `from` must outlive the weights.
   static Result<Weights> load(const checkpoint::ModelConfig& config, WeightSource& from);
 };
+
+// Gives an 8-bit head its 4-bit copy, made by `threads`; other heads stay as they are, in one stage.
+Status add_coarse_head(ops::Head& head, int threads, WeightMemory& memory);
 
 }  // namespace zaya::model

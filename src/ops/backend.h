@@ -78,6 +78,19 @@ struct Projection {
   int64_t stride = 0;
 };
 
+// The LM head. A coarse copy makes it two stages: the copy is read whole, and the rows that may be the likeliest token
+// are computed again from the exact weights. The others keep their coarse logits.
+struct Head {
+  Matrix exact;                         // [vocab, hidden]
+  const float* bias = nullptr;          // [vocab] or null
+  Matrix coarse;                        // as exact, in fewer bits; data is null: one stage
+  const float* coarse_error = nullptr;  // [vocab]: the length of each row of exact − coarse
+};
+
+// A coarse logit errs by e·x, e the row's rounding errors: these have nothing to do with x, so the error is of the size
+// |e||x|/√width. Rows within this many times that of being the likeliest are computed exactly.
+inline constexpr float kHeadMargin = 8;
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -97,6 +110,12 @@ class Backend {
   void project(const Matrix& w, const float* bias, const float* x, int64_t n, float* out, int64_t out_stride) {
     const Projection one{&w, bias, out, out_stride};
     project({&one, 1}, x, n);
+  }
+
+  // Logits [n, vocab] of x [n, hidden]. Returns how many of them are exact: n · vocab in one stage.
+  virtual int64_t head(const Head& head, const float* x, int64_t n, float* logits) {
+    project(head.exact, head.bias, x, n, logits, head.exact.rows);
+    return n * head.exact.rows;
   }
 
   // Compressed convolutional attention between its projections and its scores (arXiv 2510.04476; docs/model.md):

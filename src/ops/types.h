@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <span>
 
+#include "ops/kv.h"
+
 namespace zaya::ops {
 
 // f32 to f8_e4m3 lie row-major, as checkpoints store them; q4, q8 and b16 are packed (packed/layout.h).
@@ -37,7 +39,7 @@ struct Matrix {
 float load_weight(WeightType type, const std::byte* data, int64_t index);
 
 // Keys and values of one sequence, in pages of kPageTokens positions. Within a page, one layer's slice is
-// [K or V][kv head][position][head_dim], FP32.
+// [K or V][kv head][position], a slot each (ops/kv.h).
 inline constexpr int64_t kPageTokens = 64;
 
 struct LayerCache {
@@ -45,14 +47,15 @@ struct LayerCache {
   int64_t layer_offset = 0;       // floats from the page's base to this layer's slice
   int64_t num_kv_heads = 0;
   int64_t head_dim = 0;
+  KvType type = KvType::f32;
 
-  float* key(int64_t kv_head, int64_t position) const { return slot(kv_head, position); }
-  float* value(int64_t kv_head, int64_t position) const { return slot(num_kv_heads + kv_head, position); }
+  std::byte* key(int64_t kv_head, int64_t position) const { return slot(kv_head, position); }
+  std::byte* value(int64_t kv_head, int64_t position) const { return slot(num_kv_heads + kv_head, position); }
 
  private:
-  float* slot(int64_t plane, int64_t position) const {
-    return pages[static_cast<size_t>(position / kPageTokens)] + layer_offset +
-           (plane * kPageTokens + position % kPageTokens) * head_dim;
+  std::byte* slot(int64_t plane, int64_t position) const {
+    return reinterpret_cast<std::byte*>(pages[static_cast<size_t>(position / kPageTokens)] + layer_offset) +
+           (plane * kPageTokens + position % kPageTokens) * kv_slot_bytes(type, head_dim);
   }
 };
 

@@ -64,7 +64,7 @@ class Bench {
       ZAYA_RETURN_IF_ERROR(feed(sequence, tokens));
       if (i > 0) figure.rates.push_back(static_cast<double>(tokens) / (now() - start));
     }
-    figure.flops = 2 * (layer_weights() + matrix_weights(model_.weights().head) / static_cast<double>(tokens)) +
+    figure.flops = 2 * (layer_weights() + matrix_weights(model_.weights().head.exact) / static_cast<double>(tokens)) +
                    attention_flops(static_cast<double>(tokens) / 2);
     return figure;
   }
@@ -112,7 +112,7 @@ class Bench {
     }
     figure.bytes = bytes / static_cast<double>(steps);
     figure.flops =
-        2 * (layer_weights() + matrix_weights(model_.weights().head)) + attention_flops(static_cast<double>(context));
+        2 * (layer_weights() + matrix_weights(model_.weights().head.exact)) + attention_flops(static_cast<double>(context));
     return figure;
   }
 
@@ -142,7 +142,9 @@ class Bench {
   // it.
   double step_bytes(double experts) const {
     const model::Weights& w = model_.weights();
-    double bytes = matrix_bytes(w.head);
+    const double exact = matrix_bytes(w.head.exact) / static_cast<double>(w.head.exact.rows);
+    double bytes = w.head.coarse.data == nullptr ? matrix_bytes(w.head.exact)
+                                                 : matrix_bytes(w.head.coarse) + exact * static_cast<double>(model_.exact_head_rows());
     for (const model::LayerWeights& l : w.layers) {
       for (const ops::Matrix* m : {&l.q, &l.k, &l.value_current, &l.value_delayed, &l.output, &l.router.down,
                                    &l.router.fc1, &l.router.fc2, &l.router.out}) {
@@ -187,10 +189,10 @@ class Bench {
 Result<std::unique_ptr<model::Model>> load(const Options& options) {
   const LoadOptions& given = options.model.load;
   if (!options.synthetic.empty()) {
-    ZAYA_ASSIGN(const model::Preset preset, model::preset_named(given.format));
     ZAYA_ASSIGN(const checkpoint::ModelConfig config, checkpoint::shape_named(options.synthetic));
     ZAYA_ASSIGN(auto backend, make_backend(given, /*packed=*/true));
-    return model::Model::random(config, preset, 1, std::move(backend));
+    ZAYA_ASSIGN(const model::Options how, model_options(given, /*packed=*/true));
+    return model::Model::random(config, how, 1, std::move(backend));
   }
   ZAYA_ASSIGN(const std::filesystem::path directory, model_directory(options.model.model));
   return open_model(directory, given);

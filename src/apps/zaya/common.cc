@@ -67,6 +67,10 @@ void ModelOptions::add_to(CLI::App& verb) {
   verb.add_option("--activations", load.activations,
                   "f32 (bits never depend on the batch), bf16 (tiles where the processor has them), or auto: bf16 for "
                   "packed formats");
+  verb.add_option("--kv", load.kv, "Keys and values: f32, bf16, int8, or auto: bf16 for packed formats, else f32");
+  verb.add_option("--head", load.head,
+                  "LM head: full, two-stage (4 bits first, the likely rows exactly), or auto: two-stage for packed "
+                  "formats");
   verb.add_option("--backend", load.backend, "cpu, or reference (readable, exact, slow)")
       ->check(CLI::IsMember({"cpu", "reference"}));
 }

@@ -74,6 +74,7 @@ Status run(const Options& options) {
 
 Action add_logits(CLI::App& verb) {
   auto options = std::make_shared<Options>();
+  options->model.load.head = "full";  // whoever asks for logits wants them all
   options->model.add_to(verb);
   verb.add_option("--tokens", options->tokens, "Token ids: 2,5,9 or @FILE")->required();
   verb.add_option("--out", options->out, "The safetensors file to write: `logits` [n, vocabulary], FP32")->required();

@@ -224,11 +224,13 @@ void CpuBackend::cca(const CcaShape& s, const CcaWeights& w, std::span<const Run
         const float* current = value_current + row * half_values;
         const float* delayed = t == 0 ? run.delayed_value : value_delayed + (row - 1) * half_values;
         for (int64_t g = 0; g < s.num_kv_heads; ++g) {
-          std::copy_n(mixed + s.q_width() + g * dim, dim, run.cache.key(g, position));
-          float* value = run.cache.value(g, position);
+          float* key = mixed + s.q_width() + g * dim;
+          store_kv(run.cache.type, key, dim, run.cache.key(g, position));
+          float* value = key;  // stored, so its place is free
           for (int64_t d = 0, channel = g * dim; d < dim; ++d, ++channel) {
             value[d] = channel < half_values ? current[channel] : delayed[channel - half_values];
           }
+          store_kv(run.cache.type, value, dim, run.cache.value(g, position));
         }
       }
     });
@@ -236,99 +238,6 @@ void CpuBackend::cca(const CcaShape& s, const CcaWeights& w, std::span<const Run
     std::copy_n(c0 + run.count * channels, history * channels, run.conv_history);
     std::copy_n(value_delayed + (run.first_row + run.count - 1) * half_values, half_values, run.delayed_value);
   }
-}
-
-void CpuBackend::attend(const CcaShape& s, std::span<const Run> runs, const float* q, float* out) {
-  const int64_t dim = s.head_dim, group = s.num_heads / s.num_kv_heads;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
-  for (const Run& run : runs) {
-    if (amx_ != nullptr && run.count >= kAmxFewestRows && dim % kTileCols == 0) {
-      attend_on_tiles(s, run, q, out);
-      continue;
-    }
-    // One item is one token and one KV head with its query heads; all read the same keys.
-    const int64_t context = run.start + run.count;
-    spread(run.count * s.num_kv_heads, context * dim * group * 2, [&](int64_t begin, int64_t end, int worker) {
-      for (int64_t item = begin; item < end; ++item) {
-        const int64_t t = item / s.num_kv_heads, kv_head = item % s.num_kv_heads;
-        const int64_t position = run.start + t;
-        const int64_t first = s.sliding_window > 0 ? std::max<int64_t>(0, position - s.sliding_window + 1) : 0;
-        const int64_t count = position - first + 1;
-        float* weights = scratch(worker, group * count);
-        const int64_t offset = (run.first_row + t) * s.q_width() + kv_head * group * dim;
-
-        // Calls body(page-contiguous first position, count) over the visible positions.
-        const auto by_page = [&](const auto& body) {
-          for (int64_t j = first; j <= position;) {
-            const int64_t page_end = (j / kPageTokens + 1) * kPageTokens;
-            const int64_t step = std::min(page_end, position + 1) - j;
-            body(j, step);
-            j += step;
-          }
-        };
-        by_page([&](int64_t j, int64_t step) {
-          kernels_.scores(q + offset, group, run.cache.key(kv_head, j), step, dim, weights + (j - first), count);
-        });
-        float* result = out + offset;
-        std::fill_n(result, group * dim, 0.0f);
-        for (int64_t g = 0; g < group; ++g) {
-          const float total = kernels_.softmax_weights(weights + g * count, count, scale);
-          const float inverse = 1.0f / total;
-          for (int64_t j = 0; j < count; ++j) weights[g * count + j] *= inverse;
-        }
-        by_page([&](int64_t j, int64_t step) {
-          kernels_.weighted_values(weights + (j - first), count, group, run.cache.value(kv_head, j), step, dim, result);
-        });
-      }
-    });
-  }
-}
-
-void CpuBackend::attend_on_tiles(const CcaShape& s, const Run& run, const float* q, float* out) {
-  const int64_t dim = s.head_dim, group = s.num_heads / s.num_kv_heads, context = run.start + run.count;
-  const int64_t oldest = s.sliding_window > 0 ? std::max<int64_t>(0, run.start - s.sliding_window + 1) : 0;
-  // Packed are the positions that some token sees, from a whole block of keys to a whole block of keys.
-  const int64_t first = oldest / kAttendKeys * kAttendKeys;
-  const int64_t positions = (context - first + kAttendKeys - 1) / kAttendKeys * kAttendKeys;
-  const int64_t key_elements = bf16_elements(positions, dim), value_elements = bf16_elements(dim, positions);
-  uint16_t* keys = half_keys_.get(s.num_kv_heads * key_elements);
-  uint16_t* values = half_values_.get(s.num_kv_heads * value_elements);
-  const auto keys_of = [&](int64_t kv_head) { return Bf16Tiles{keys + kv_head * key_elements, tiles_across(dim)}; };
-  const auto values_of = [&](int64_t kv_head) {
-    return Bf16Tiles{values + kv_head * value_elements, tiles_across(positions)};
-  };
-
-  const int64_t pieces = positions / kTileCols;
-  const auto pack = [&](int64_t begin, int64_t end, int) {
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t kv_head = item / pieces, at = item % pieces * kTileCols;  // never across a page
-      const int64_t count = std::clamp<int64_t>(context - first - at, 0, kTileCols);
-      if (count > 0) amx_->to_bf16(run.cache.key(kv_head, first + at), count, dim, dim, keys_of(kv_head), at, 0);
-      amx_->pack_values(count > 0 ? run.cache.value(kv_head, first + at) : nullptr, count, dim, values_of(kv_head), at);
-    }
-  };
-  spread(s.num_kv_heads * pieces, kTileCols * dim * 2, pack, 1);
-
-  const int64_t tiles = tile_groups(run.count);
-  const auto tile = [&](int64_t begin, int64_t end, int worker) {
-    for (int64_t item = begin; item < end; ++item) {
-      // The last tokens first: they see most.
-      const int64_t t = (tiles - 1 - item / s.num_kv_heads) * kTileRows, kv_head = item % s.num_kv_heads;
-      const int64_t offset = (run.first_row + t) * s.q_width() + kv_head * group * dim;
-      const AttendTiles work{.dim = dim,
-                             .group = group,
-                             .tokens = std::min(kTileRows, run.count - t),
-                             .position = run.start + t - first,
-                             .window = s.sliding_window,
-                             .keys = keys_of(kv_head),
-                             .values = values_of(kv_head),
-                             .q = q + offset,
-                             .out = out + offset,
-                             .stride = s.q_width()};
-      amx_->attend(work, scratch(worker, attend_scratch(dim)));
-    }
-  };
-  team_.parallel_for(tiles * s.num_kv_heads, 1, tile);
 }
 
 void CpuBackend::route(const RouterWeights& w, const float* x, int64_t n, int64_t top_k, float* state, int32_t* choice,

@@ -24,6 +24,7 @@ class CpuBackend final : public Backend {
   void rms_norm(const float* x, int64_t n, int64_t width, const float* weight, double eps, float* out) override;
   using Backend::project;
   void project(std::span<const Projection> projections, const float* x, int64_t n) override;
+  int64_t head(const Head& head, const float* x, int64_t n, float* logits) override;
   void cca(const CcaShape& shape, const CcaWeights& weights, std::span<const Run> runs, const float* c0,
            const float* value_current, const float* value_delayed, const float* cos, const float* sin,
            float* q_out) override;
@@ -75,6 +76,18 @@ class CpuBackend final : public Backend {
   // when the whole is small.
   void spread(int64_t count, int64_t work, const Body& body, int64_t unit = kRowTile);
 
+  // Attention of one token's query heads of one KV head over the positions [begin, end), and which pieces make an item.
+  // `offset`: of the queries and of the result.
+  struct AttendPiece {
+    const LayerCache* cache = nullptr;
+    int64_t kv_head = 0, begin = 0, end = 0, offset = 0;
+  };
+  struct AttendItem {
+    int64_t offset = 0, first = 0, count = 0;
+  };
+  // Computes pieces_ and puts them together to items_; `work` multiply-adds in all.
+  void attend_pieces(const CcaShape& shape, const float* q, float* out, int64_t work);
+
   // attend() for one run on tiles: several tokens, heads of whole tiles.
   void attend_on_tiles(const CcaShape& shape, const Run& run, const float* q, float* out);
 
@@ -91,6 +104,9 @@ class CpuBackend final : public Backend {
   cpu::Buffer<float> conv_input_, conv_middle_, conv_output_;
   cpu::Buffer<float> router_a_, router_b_, router_logits_;
   cpu::Buffer<float> gathered_, gate_, down_;
+  cpu::Buffer<float> head_lower_, head_upper_, attend_partials_;
+  std::vector<AttendPiece> pieces_;
+  std::vector<AttendItem> items_;
   cpu::Buffer<uint16_t> half_input_, half_gate_, half_keys_, half_values_;
 };
 

@@ -13,6 +13,10 @@
 
 namespace zaya::ops {
 
+struct SoftmaxSums {
+  float greatest = 0, total = 0;
+};
+
 struct Kernels {
   // out[t · out_stride + r] = dot(W row r, x row t) · row_scale[r] + bias[r] for r in [0, rows), t in [0, n).
   // row_scale and bias may be null. scratch holds matmul_scratch(cols) floats of the calling worker.
@@ -23,16 +27,16 @@ struct Kernels {
   void (*packed_matmul)(WeightType type, const std::byte* w, int64_t rows, int64_t cols, const float* row_scale,
                         const float* bias, const float* x, int64_t n, float* out, int64_t out_stride, float* scratch);
 
-  // scores[g · stride + j] = dot(query g, key j): `group` queries [group, dim], `count` keys [count, dim].
-  void (*scores)(const float* queries, int64_t group, const float* keys, int64_t count, int64_t dim, float* scores,
-                 int64_t stride);
+  // scores[g · stride + j] = dot(query g, key j): `group` queries [group, dim], `count` slots of keys one after another.
+  void (*scores)(KvType type, const float* queries, int64_t group, const std::byte* keys, int64_t count, int64_t dim,
+                 float* scores, int64_t stride);
 
-  // Turns x[0, n) into exp(scale · (x − max)) in place and returns the sum.
-  float (*softmax_weights)(float* x, int64_t n, float scale);
+  // Turns x[0, n) into exp(scale · (x − max)) in place; returns scale · max and the sum.
+  SoftmaxSums (*softmax_weights)(float* x, int64_t n, float scale);
 
-  // out[g, d] += Σ_j weights[g · stride + j] · value[j, d].
-  void (*weighted_values)(const float* weights, int64_t stride, int64_t group, const float* values, int64_t count,
-                          int64_t dim, float* out);
+  // out[g, d] += Σ_j weights[g · stride + j] · value[j, d], `count` slots of values one after another.
+  void (*weighted_values)(KvType type, const float* weights, int64_t stride, int64_t group, const std::byte* values,
+                          int64_t count, int64_t dim, float* out);
 
   // gate[i] = silu(gate[i]) · up[i].
   void (*silu_mul)(float* gate, const float* up, int64_t n);

@@ -151,14 +151,84 @@ inline float dot(const float* a, const float* b, int64_t n) {
   return sum(total);
 }
 
-void scores(const float* queries, int64_t group, const float* keys, int64_t count, int64_t dim, float* out,
-            int64_t stride) {
-  for (int64_t j = 0; j < count; ++j) {
-    for (int64_t g = 0; g < group; ++g) out[g * stride + j] = dot(queries + g * dim, keys + j * dim, dim);
+// Slots of keys or values (ops/kv.h): their numbers as some reader's `Stored`, and what these are to be multiplied with.
+struct KvF32 : F32 {
+  static constexpr int64_t kHeader = 0;
+  static float step(const std::byte*) { return 1; }
+};
+struct KvBf16 : Bf16 {
+  static constexpr int64_t kHeader = 0;
+  static float step(const std::byte*) { return 1; }
+};
+struct KvI8 {
+  using Stored = int8_t;
+  static constexpr int64_t kHeader = 4;
+  static Vec widen(const Stored* p) {
+    typedef int8_t SignedAt __attribute__((vector_size(kLanes), aligned(1), may_alias));
+    return __builtin_convertvector(__builtin_convertvector(*reinterpret_cast<const SignedAt*>(p), IntVec), Vec);
+  }
+  static float step(const std::byte* slot) {
+    float step;
+    __builtin_memcpy(&step, slot, 4);
+    return step;
+  }
+};
+
+template <class Slot>
+inline const typename Slot::Stored* numbers(const std::byte* slot) {
+  return reinterpret_cast<const typename Slot::Stored*>(slot + Slot::kHeader);
+}
+template <class Slot>
+constexpr int64_t slot_bytes(int64_t dim) {
+  return Slot::kHeader + dim * static_cast<int64_t>(sizeof(typename Slot::Stored));
+}
+
+// Calls body(Slot()) for the slots of this type.
+template <class Body>
+inline void with_slots(KvType type, const Body& body) {
+  switch (type) {
+    case KvType::f32: return body(KvF32());
+    case KvType::bf16: return body(KvBf16());
+    case KvType::i8: return body(KvI8());
   }
 }
 
-float softmax_weights(float* x, int64_t n, float scale) {
+// Queries [Group, dim] against `count` keys: each key is widened once for all of them.
+template <class Slot, int Group>
+inline void scores_of(const float* queries, const std::byte* keys, int64_t count, int64_t dim, float* out,
+                      int64_t stride) {
+  for (int64_t j = 0; j < count; ++j) {
+    const std::byte* slot = keys + j * slot_bytes<Slot>(dim);
+    const typename Slot::Stored* key = numbers<Slot>(slot);
+    Vec totals[Group] = {};
+    int64_t d = 0;
+    for (; d + kLanes <= dim; d += kLanes) {
+      const Vec k = Slot::widen(key + d);
+      for (int g = 0; g < Group; ++g) totals[g] = multiply_add(load(queries + g * dim + d), k, totals[g]);
+    }
+    if (d < dim) {
+      const Vec k = widen_part<Slot>(key + d, dim - d);
+      for (int g = 0; g < Group; ++g) totals[g] = multiply_add(load_part(queries + g * dim + d, dim - d), k, totals[g]);
+    }
+    const float step = Slot::step(slot);
+    for (int g = 0; g < Group; ++g) out[g * stride + j] = sum(totals[g]) * step;
+  }
+}
+
+void scores(KvType type, const float* queries, int64_t group, const std::byte* keys, int64_t count, int64_t dim,
+            float* out, int64_t stride) {
+  with_slots(type, [&](auto slot) {
+    int64_t g = 0;
+    for (; g + 4 <= group; g += 4) {
+      scores_of<decltype(slot), 4>(queries + g * dim, keys, count, dim, out + g * stride, stride);
+    }
+    for (; g < group; ++g) {
+      scores_of<decltype(slot), 1>(queries + g * dim, keys, count, dim, out + g * stride, stride);
+    }
+  });
+}
+
+SoftmaxSums softmax_weights(float* x, int64_t n, float scale) {
   float greatest = x[0];
   for (int64_t i = 1; i < n; ++i) greatest = x[i] > greatest ? x[i] : greatest;
   Vec total = {};
@@ -173,33 +243,66 @@ float softmax_weights(float* x, int64_t n, float scale) {
     store_part(x + i, e, n - i);
     total += load_part(x + i, n - i);
   }
-  return sum(total);
+  return {greatest * scale, sum(total)};
 }
 
-void weighted_values(const float* weights, int64_t stride, int64_t group, const float* values, int64_t count,
-                     int64_t dim, float* out) {
-  for (int64_t g = 0; g < group; ++g) {
-    const float* w = weights + g * stride;
-    int64_t d = 0;
-    for (; d + 4 * kLanes <= dim; d += 4 * kLanes) {
-      float* o = out + g * dim + d;
-      Vec a = load(o), b = load(o + kLanes), c = load(o + 2 * kLanes), e = load(o + 3 * kLanes);
-      for (int64_t j = 0; j < count; ++j) {
-        const float* v = values + j * dim + d;
-        a = multiply_add(splat(w[j]), load(v), a);
-        b = multiply_add(splat(w[j]), load(v + kLanes), b);
-        c = multiply_add(splat(w[j]), load(v + 2 * kLanes), c);
-        e = multiply_add(splat(w[j]), load(v + 3 * kLanes), e);
-      }
-      store(o, a), store(o + kLanes, b), store(o + 2 * kLanes, c), store(o + 3 * kLanes, e);
-    }
-    for (; d < dim; d += kLanes) {
-      const int64_t width = dim - d < kLanes ? dim - d : kLanes;
-      Vec a = load_part(out + g * dim + d, width);
-      for (int64_t j = 0; j < count; ++j) a = multiply_add(splat(w[j]), load_part(values + j * dim + d, width), a);
-      store_part(out + g * dim + d, a, width);
+// `Vectors` vectors of the values from number d on, for Group rows of weights: a value is widened once for all of them.
+template <class Slot, int Group, int Vectors>
+inline void add_values(const float* weights, int64_t stride, const std::byte* values, int64_t count, int64_t dim,
+                       int64_t d, float* out) {
+  Vec totals[Group][Vectors];
+  for (int g = 0; g < Group; ++g) {
+    for (int v = 0; v < Vectors; ++v) totals[g][v] = load(out + g * dim + d + v * kLanes);
+  }
+  for (int64_t j = 0; j < count; ++j) {
+    const std::byte* slot = values + j * slot_bytes<Slot>(dim);
+    const typename Slot::Stored* value = numbers<Slot>(slot) + d;
+    const float step = Slot::step(slot);
+    Vec widened[Vectors];
+    for (int v = 0; v < Vectors; ++v) widened[v] = Slot::widen(value + v * kLanes);
+    for (int g = 0; g < Group; ++g) {
+      const Vec weight = splat(weights[g * stride + j] * step);
+      for (int v = 0; v < Vectors; ++v) totals[g][v] = multiply_add(weight, widened[v], totals[g][v]);
     }
   }
+  for (int g = 0; g < Group; ++g) {
+    for (int v = 0; v < Vectors; ++v) store(out + g * dim + d + v * kLanes, totals[g][v]);
+  }
+}
+
+template <class Slot, int Group>
+inline void add_all_values(const float* weights, int64_t stride, const std::byte* values, int64_t count, int64_t dim,
+                           float* out) {
+  constexpr int kVectors = kLanes == 16 && Group == 4 ? 4 : 2;
+  int64_t d = 0;
+  for (; d + kVectors * kLanes <= dim; d += kVectors * kLanes) {
+    add_values<Slot, Group, kVectors>(weights, stride, values, count, dim, d, out);
+  }
+  for (; d + kLanes <= dim; d += kLanes) add_values<Slot, Group, 1>(weights, stride, values, count, dim, d, out);
+  if (d == dim) return;
+  for (int g = 0; g < Group; ++g) {
+    float* o = out + g * dim + d;
+    Vec total = load_part(o, dim - d);
+    for (int64_t j = 0; j < count; ++j) {
+      const std::byte* slot = values + j * slot_bytes<Slot>(dim);
+      const Vec value = widen_part<Slot>(numbers<Slot>(slot) + d, dim - d);
+      total = multiply_add(splat(weights[g * stride + j] * Slot::step(slot)), value, total);
+    }
+    store_part(o, total, dim - d);
+  }
+}
+
+void weighted_values(KvType type, const float* weights, int64_t stride, int64_t group, const std::byte* values,
+                     int64_t count, int64_t dim, float* out) {
+  with_slots(type, [&](auto slot) {
+    int64_t g = 0;
+    for (; g + 4 <= group; g += 4) {
+      add_all_values<decltype(slot), 4>(weights + g * stride, stride, values, count, dim, out + g * dim);
+    }
+    for (; g < group; ++g) {
+      add_all_values<decltype(slot), 1>(weights + g * stride, stride, values, count, dim, out + g * dim);
+    }
+  });
 }
 
 // silu(x) = x / (1 + exp(−x)), from exp(−|x|) so that nothing overflows.

@@ -53,14 +53,26 @@ inline Vec multiply_add(Vec a, Vec b, Vec c) {
 #endif
 }
 
-// A fixed tree of additions.
+// A fixed tree of additions: lane i and lane i + half, and so on down.
 inline float sum(Vec v) {
+#if defined(__FMA__)
+#if defined(__AVX512F__)
+  const __m256 eight =
+      _mm256_add_ps(_mm512_castps512_ps256((__m512)v), _mm512_extractf32x8_ps((__m512)v, 1));
+#else
+  const __m256 eight = (__m256)v;
+#endif
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+#else
   float lanes[kLanes];
   store(lanes, v);
   for (int width = kLanes / 2; width > 0; width /= 2) {
     for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
   }
   return lanes[0];
+#endif
 }
 
 // exp(x) for x ≤ 0, flushed to zero below −87; relative error about 2e-7. x = k·ln 2 + r, |r| ≤ ln 2 / 2, Taylor in r.

@@ -121,13 +121,14 @@ void ReferenceBackend::cca(const CcaShape& s, const CcaWeights& w, std::span<con
       // Values: the first half of the channels from this token, the second half from the one before.
       const float* delayed = t == 0 ? run.delayed_value : value_delayed + (row - 1) * half_values;
       for (int64_t g = 0; g < s.num_kv_heads; ++g) {
-        std::copy_n(mixed.begin() + s.q_width() + g * dim, dim, run.cache.key(g, position));
-        float* value = run.cache.value(g, position);
+        store_kv(run.cache.type, mixed.data() + s.q_width() + g * dim, dim, run.cache.key(g, position));
+        std::vector<float> value(static_cast<size_t>(dim));
         for (int64_t d = 0; d < dim; ++d) {
           const int64_t channel = g * dim + d;
-          value[d] =
+          value[static_cast<size_t>(d)] =
               channel < half_values ? value_current[row * half_values + channel] : delayed[channel - half_values];
         }
+        store_kv(run.cache.type, value.data(), dim, run.cache.value(g, position));
       }
     }
 
@@ -141,6 +142,7 @@ void ReferenceBackend::attend(const CcaShape& s, std::span<const Run> runs, cons
   const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
   std::vector<double> scores;
   std::vector<double> sum(static_cast<size_t>(dim));
+  std::vector<float> stored(sum.size());
   for (const Run& run : runs) {
     for (int64_t t = 0; t < run.count; ++t) {
       const int64_t position = run.start + t;
@@ -151,9 +153,9 @@ void ReferenceBackend::attend(const CcaShape& s, std::span<const Run> runs, cons
         scores.assign(static_cast<size_t>(position - first + 1), 0);
         double greatest = -INFINITY;
         for (int64_t j = first; j <= position; ++j) {
-          const float* key = run.cache.key(kv_head, j);
+          load_kv(run.cache.type, run.cache.key(kv_head, j), dim, stored.data());
           double dot = 0;
-          for (int64_t d = 0; d < dim; ++d) dot += static_cast<double>(query[d]) * key[d];
+          for (int64_t d = 0; d < dim; ++d) dot += static_cast<double>(query[d]) * stored[static_cast<size_t>(d)];
           scores[static_cast<size_t>(j - first)] = dot * scale;
           greatest = std::max(greatest, dot * scale);
         }
@@ -161,9 +163,8 @@ void ReferenceBackend::attend(const CcaShape& s, std::span<const Run> runs, cons
         for (double& score : scores) total += score = std::exp(score - greatest);
         std::fill(sum.begin(), sum.end(), 0.0);
         for (int64_t j = first; j <= position; ++j) {
-          const float* value = run.cache.value(kv_head, j);
-          for (int64_t d = 0; d < dim; ++d)
-            sum[static_cast<size_t>(d)] += scores[static_cast<size_t>(j - first)] * value[d];
+          load_kv(run.cache.type, run.cache.value(kv_head, j), dim, stored.data());
+          for (size_t d = 0; d < stored.size(); ++d) sum[d] += scores[static_cast<size_t>(j - first)] * stored[d];
         }
         float* result = out + (run.first_row + t) * s.q_width() + h * dim;
         for (int64_t d = 0; d < dim; ++d) result[d] = static_cast<float>(sum[static_cast<size_t>(d)] / total);
