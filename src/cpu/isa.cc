@@ -64,4 +64,13 @@ Isa best_isa() {
   return supported;
 }
 
+bool has_vnni(Isa isa) {
+#if defined(__x86_64__)
+  return isa >= Isa::avx512 && supported_isa() >= Isa::avx512 && __builtin_cpu_supports("avx512vnni");
+#else
+  (void)isa;
+  return false;
+#endif
+}
+
 }  // namespace zaya::cpu

@@ -19,4 +19,7 @@ Isa best_isa();
 // What is supported, whatever ZAYA_ISA says.
 Isa supported_isa();
 
+// Whether `isa` comes with AVX512_VNNI here: four 8-bit products in one instruction.
+bool has_vnni(Isa isa);
+
 }  // namespace zaya::cpu

@@ -52,14 +52,18 @@ Result<engine::SamplingParams> load_sampling_defaults(const std::filesystem::pat
 }
 
 Result<std::unique_ptr<ops::Backend>> make_backend(const LoadOptions& options, bool packed) {
-  const bool automatic = options.activations == "auto";
-  if (!automatic && options.activations != "f32" && options.activations != "bf16") {
+  ops::Activations activations = packed ? ops::Activations::bf16 : ops::Activations::f32;
+  if (options.activations == "f32") {
+    activations = ops::Activations::f32;
+  } else if (options.activations == "bf16") {
+    activations = ops::Activations::bf16;
+  } else if (options.activations == "int8") {
+    activations = ops::Activations::int8;
+  } else if (options.activations != "auto") {
     return Status(Code::invalid_argument, "there are no activations named \"" + options.activations + "\"",
-                  "use auto, f32 or bf16");
+                  "use auto, f32, bf16 or int8");
   }
-  const bool rounded = automatic ? packed : options.activations == "bf16";
-  return ops::make_backend(options.backend, {.threads = options.threads,
-                                             .activations = rounded ? ops::Activations::bf16 : ops::Activations::f32});
+  return ops::make_backend(options.backend, {.threads = options.threads, .activations = activations});
 }
 
 Result<model::Options> model_options(const LoadOptions& options, bool packed) {

@@ -32,7 +32,8 @@ Result<std::unique_ptr<Model>> Model::load(const checkpoint::PackedCheckpoint& p
 
 Result<std::unique_ptr<Model>> Model::random(const checkpoint::ModelConfig& config, const Options& options,
                                              uint64_t seed, std::unique_ptr<ops::Backend> backend) {
-  if (options.preset == Preset::as_stored) return Status(Code::invalid_argument, "random weights need a format that packs");
+  if (options.preset == Preset::as_stored)
+    return Status(Code::invalid_argument, "random weights need a format that packs");
   std::unique_ptr<Model> model(new Model(config, options, std::move(backend)));
   const auto source = random_source(options.preset, seed, model->backend_->threads(), model->memory_);
   ZAYA_RETURN_IF_ERROR(model->take_weights(*source, options));

@@ -46,7 +46,8 @@ TEST_P(PackTest, EqualsPackingOnTheWay) {
     const Result<PackedCheckpoint> packed = PackedCheckpoint::open(directory.path() / "packed");
     ASSERT_TRUE(packed.ok()) << packed.status().to_string();
     const auto from_file = Model::load(*packed, backend()).value();
-    const auto on_the_way = Model::load(Checkpoint::open(testdata() / GetParam()).value(), backend(), {.preset = preset}).value();
+    const auto on_the_way =
+        Model::load(Checkpoint::open(testdata() / GetParam()).value(), backend(), {.preset = preset}).value();
     EXPECT_EQ(logits_of(*from_file, 70), logits_of(*on_the_way, 70)) << preset_name(preset);
   }
 }
@@ -55,7 +56,8 @@ TEST_P(PackTest, EqualsPackingOnTheWay) {
 TEST_P(PackTest, FastEqualsReference) {
   for (const Preset preset : {Preset::bf16, Preset::q8, Preset::q4}) {
     const auto load = [&](std::unique_ptr<ops::Backend> made) {
-      return Model::load(Checkpoint::open(testdata() / GetParam()).value(), std::move(made), {.preset = preset}).value();
+      return Model::load(Checkpoint::open(testdata() / GetParam()).value(), std::move(made), {.preset = preset})
+          .value();
     };
     const auto fast = load(backend()), reference = load(ops::make_backend("reference", {}).value());
     EXPECT_LE(relative_difference(logits_of(*reference, 70), logits_of(*fast, 70).data()), 1e-4) << preset_name(preset);

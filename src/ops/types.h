@@ -13,6 +13,8 @@ namespace zaya::ops {
 // f32 to f8_e4m3 lie row-major, as checkpoints store them; q4, q8 and b16 are packed (packed/layout.h).
 enum class WeightType { f32, bf16, f16, f8_e4m3, q4, q8, b16 };
 
+inline constexpr size_t kWeightTypes = 7;
+
 constexpr bool is_packed(WeightType type) { return type >= WeightType::q4; }
 
 const char* weight_type_name(WeightType type);

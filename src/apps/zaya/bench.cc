@@ -111,8 +111,8 @@ class Bench {
       if (i > 0) figure.rates.push_back(static_cast<double>(count * parallel) / (now() - start));
     }
     figure.bytes = bytes / static_cast<double>(steps);
-    figure.flops =
-        2 * (layer_weights() + matrix_weights(model_.weights().head.exact)) + attention_flops(static_cast<double>(context));
+    figure.flops = 2 * (layer_weights() + matrix_weights(model_.weights().head.exact)) +
+                   attention_flops(static_cast<double>(context));
     return figure;
   }
 
@@ -143,8 +143,9 @@ class Bench {
   double step_bytes(double experts) const {
     const model::Weights& w = model_.weights();
     const double exact = matrix_bytes(w.head.exact) / static_cast<double>(w.head.exact.rows);
-    double bytes = w.head.coarse.data == nullptr ? matrix_bytes(w.head.exact)
-                                                 : matrix_bytes(w.head.coarse) + exact * static_cast<double>(model_.exact_head_rows());
+    double bytes = w.head.coarse.data == nullptr
+                       ? matrix_bytes(w.head.exact)
+                       : matrix_bytes(w.head.coarse) + exact * static_cast<double>(model_.exact_head_rows());
     for (const model::LayerWeights& l : w.layers) {
       for (const ops::Matrix* m : {&l.q, &l.k, &l.value_current, &l.value_delayed, &l.output, &l.router.down,
                                    &l.router.fc1, &l.router.fc2, &l.router.out}) {

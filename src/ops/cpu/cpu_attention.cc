@@ -91,30 +91,29 @@ void CpuBackend::attend_pieces(const CcaShape& s, const float* q, float* out, in
       1);
 
   // Each item's pieces in their order, brought to one maximum.
-  spread(
-      static_cast<int64_t>(items_.size()), partial_floats * count / static_cast<int64_t>(items_.size()),
-      [&](int64_t begin, int64_t end, int) {
-        for (int64_t i = begin; i < end; ++i) {
-          const AttendItem& item = items_[static_cast<size_t>(i)];
-          const float* first = partials + item.first * partial_floats;
-          for (int64_t g = 0; g < group; ++g) {
-            float greatest = first[group * dim + g], total = 0;
-            for (int64_t p = 1; p < item.count; ++p) {
-              greatest = std::max(greatest, first[p * partial_floats + group * dim + g]);
-            }
-            float* result = out + item.offset + g * dim;
-            std::fill_n(result, dim, 0.0f);
-            for (int64_t p = 0; p < item.count; ++p) {
-              const float* partial = first + p * partial_floats;
-              const float factor = std::exp(partial[group * dim + g] - greatest);
-              total += factor * partial[group * dim + group + g];
-              for (int64_t d = 0; d < dim; ++d) result[d] += factor * partial[g * dim + d];
-            }
-            const float inverse = 1.0f / total;
-            for (int64_t d = 0; d < dim; ++d) result[d] *= inverse;
-          }
-        }
-      });
+  spread(static_cast<int64_t>(items_.size()), partial_floats * count / static_cast<int64_t>(items_.size()),
+         [&](int64_t begin, int64_t end, int) {
+           for (int64_t i = begin; i < end; ++i) {
+             const AttendItem& item = items_[static_cast<size_t>(i)];
+             const float* first = partials + item.first * partial_floats;
+             for (int64_t g = 0; g < group; ++g) {
+               float greatest = first[group * dim + g], total = 0;
+               for (int64_t p = 1; p < item.count; ++p) {
+                 greatest = std::max(greatest, first[p * partial_floats + group * dim + g]);
+               }
+               float* result = out + item.offset + g * dim;
+               std::fill_n(result, dim, 0.0f);
+               for (int64_t p = 0; p < item.count; ++p) {
+                 const float* partial = first + p * partial_floats;
+                 const float factor = std::exp(partial[group * dim + g] - greatest);
+                 total += factor * partial[group * dim + group + g];
+                 for (int64_t d = 0; d < dim; ++d) result[d] += factor * partial[g * dim + d];
+               }
+               const float inverse = 1.0f / total;
+               for (int64_t d = 0; d < dim; ++d) result[d] *= inverse;
+             }
+           }
+         });
 }
 
 void CpuBackend::attend_on_tiles(const CcaShape& s, const Run& run, const float* q, float* out) {
@@ -172,6 +171,5 @@ void CpuBackend::attend_on_tiles(const CcaShape& s, const Run& run, const float*
   };
   team_.parallel_for(tiles * s.num_kv_heads, 1, tile);
 }
-
 
 }  // namespace zaya::ops

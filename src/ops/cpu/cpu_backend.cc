@@ -1,6 +1,7 @@
 #include "ops/cpu/cpu_backend.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "ops/select_experts.h"
@@ -18,12 +19,15 @@ CpuBackend::CpuBackend(int threads, cpu::Isa isa, Activations activations)
     : team_(threads),
       isa_(isa),
       kernels_(kernels_for(isa)),
-      amx_(activations == Activations::bf16 ? amx_kernels(isa) : nullptr),
+      amx_(activations != Activations::f32 ? amx_kernels(isa) : nullptr),
+      int8_(activations == Activations::int8 ? int8_kernels(isa) : nullptr),
+      tile_rows_(int8_ != nullptr ? kAmxFewestRowsBesideInt8 : kAmxFewestRows),
       scratch_(static_cast<size_t>(team_.size())),
       strips_(scratch_.size()) {}
 
 std::string CpuBackend::name() const {
-  return std::string("cpu/") + cpu::isa_name(isa_) + (amx_ != nullptr ? ", bf16 activations" : "");
+  return std::string("cpu/") + cpu::isa_name(isa_) + (amx_ != nullptr ? ", bf16 activations" : "") +
+         (int8_ != nullptr ? ", int8 activations" : "");
 }
 
 void CpuBackend::spread(int64_t count, int64_t work, const Body& body, int64_t unit) {
@@ -36,12 +40,22 @@ void CpuBackend::spread(int64_t count, int64_t work, const Body& body, int64_t u
 }
 
 CpuBackend::Input CpuBackend::input_for(const Matrix& w, const float* x, int64_t n) {
+  InputBuffers& buffers = input_buffers_[static_cast<size_t>(w.type)];
   Input input{.x = x, .half = {}};
-  if (!on_tiles(w, n)) return input;
-  input.half = {half_input_.get(bf16_elements(n, w.cols)), tiles_across(w.cols)};
-  spread(n, w.cols, [&](int64_t begin, int64_t end, int) {
-    amx_->to_bf16(x + begin * w.cols, end - begin, w.cols, w.cols, input.half, begin, 0);
-  });
+  if (on_tiles(w, n)) {
+    input.half = {buffers.half.get(bf16_elements(n, w.cols)), tiles_across(w.cols)};
+    spread(n, w.cols, [&](int64_t begin, int64_t end, int) {
+      amx_->to_bf16(x + begin * w.cols, end - begin, w.cols, w.cols, input.half, begin, 0);
+    });
+  } else if (on_int8(w, n)) {
+    input.across = superblocks_of(w.cols);
+    Int8Columns* columns = buffers.int8.get(n * input.across);
+    spread(n, w.cols, [&](int64_t begin, int64_t end, int) {
+      int8_->quantize(w.type, x + begin * w.cols, end - begin, w.cols, w.cols, columns + begin * input.across,
+                      input.across);
+    });
+    input.int8 = columns;
+  }
   return input;
 }
 
@@ -49,7 +63,8 @@ int64_t CpuBackend::row_unit(const Matrix& w, int64_t n) const {
   if (!is_packed(w.type)) return kRowTile;
   if (n > 1) return kBlockCols;  // outputs are the next product's columns: whole superblocks of them
   // Eight blocks at once keep as many memory streams busy; fewer where that would leave a worker without any.
-  return w.rows >= 8 * kBlockRows * team_.size() ? 8 * kBlockRows : kBlockRows;
+  if (w.rows >= 8 * kBlockRows * team_.size()) return 8 * kBlockRows;
+  return on_int8(w, n) ? kBlockCols : kBlockRows;
 }
 
 void CpuBackend::multiply(const Matrix& w, const float* bias, int64_t begin, int64_t end, const Input& x, int64_t n,
@@ -64,6 +79,9 @@ void CpuBackend::multiply(const Matrix& w, const float* bias, int64_t begin, int
   if (x.half.data != nullptr) {
     return amx_->matmul(w.type, data, end - begin, w.cols, row_scale, bias, x.half, n, out, out_stride,
                         scratch(worker, amx_scratch()));
+  }
+  if (x.int8 != nullptr) {
+    return int8_->matmul(w.type, data, end - begin, w.cols, row_scale, bias, x.int8, x.across, n, out, out_stride);
   }
   kernels_.packed_matmul(w.type, data, end - begin, w.cols, row_scale, bias, x.x, n, out, out_stride,
                          scratch(worker, packed_scratch(w.cols)));
@@ -92,14 +110,14 @@ void CpuBackend::rms_norm(const float* x, int64_t n, int64_t width, const float*
 }
 
 void CpuBackend::project(std::span<const Projection> projections, const float* x, int64_t n) {
-  // The input in the form that each matrix takes, made once.
-  const Input plain{.x = x, .half = {}};
-  Input tiles;
+  // The input in the form that each type of weights takes, made once.
+  std::array<Input, kWeightTypes> inputs;
   std::vector<Task> tasks;
   int64_t rows = 0;
   for (const Projection& p : projections) {
+    Input& input = inputs[static_cast<size_t>(p.w->type)];
+    if (input.x == nullptr) input = input_for(*p.w, x, n);
     rows += p.w->rows;
-    if (tiles.x == nullptr && on_tiles(*p.w, n)) tiles = input_for(*p.w, x, n);
   }
   const int64_t pieces = team_.size() * 4;
   for (size_t i = 0; i < projections.size(); ++i) {
@@ -112,8 +130,8 @@ void CpuBackend::project(std::span<const Projection> projections, const float* x
   }
   run_tasks(tasks, rows * n * projections[0].w->cols, [&](const Task& task, int worker) {
     const Projection& p = projections[task.matrix];
-    multiply(*p.w, p.bias, task.begin, task.end, on_tiles(*p.w, n) ? tiles : plain, n, p.out + task.begin, p.stride,
-             worker);
+    multiply(*p.w, p.bias, task.begin, task.end, inputs[static_cast<size_t>(p.w->type)], n, p.out + task.begin,
+             p.stride, worker);
   });
 }
 
@@ -307,12 +325,17 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
     half_input.data = half_input_.get(bf16_elements(tile_row.back(), hidden));
     half_gate.data = half_gate_.get(bf16_elements(tile_row.back(), width));
   }
+  const int64_t across = superblocks_of(hidden), across_gate = superblocks_of(width);
+  Int8Columns* int8_input = int8_ != nullptr ? int8_input_.get(rows * across) : nullptr;
+  Int8Columns* int8_gate = int8_ != nullptr ? int8_gate_.get(rows * across_gate) : nullptr;
   spread(rows, hidden, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t slot = slot_of[static_cast<size_t>(i)];
       const float* token = x + slot / top_k * hidden;
       const auto e = static_cast<size_t>(choice[slot]);
-      if (tiles && on_tiles(experts[e].gate, first[e + 1] - first[e])) {
+      if (on_int8(experts[e].gate, first[e + 1] - first[e])) {
+        int8_->quantize(experts[e].gate.type, token, 1, hidden, hidden, int8_input + i * across, across);
+      } else if (tiles && on_tiles(experts[e].gate, first[e + 1] - first[e])) {
         amx_->to_bf16(token, 1, hidden, hidden, half_input, tile_row[e] + i - first[e], 0);
       } else {
         std::copy_n(token, hidden, gathered + i * hidden);
@@ -349,7 +372,11 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
   plan(width);
   run_tasks(tasks, rows * width * hidden * 2, [&](const Task& task, int worker) {
     const Expert& expert = experts[task.matrix];
-    const Input input{.x = gathered + task.row * hidden, .half = tiles_of(expert.gate, half_input, task.matrix)};
+    const Input input{.x = gathered + task.row * hidden,
+                      .half = tiles_of(expert.gate, half_input, task.matrix),
+                      .int8 = on_int8(expert.gate, task.count) ? int8_input + task.row * across : nullptr,
+                      .across = across};
+    const bool int8_output = on_int8(expert.down, task.count);
     const Bf16Tiles half_output = tiles_of(expert.down, half_gate, task.matrix);
     // A strip of weight rows at a time, so that gate and up meet in cache.
     constexpr int64_t kStrip = 8 * kBlockRows;
@@ -361,12 +388,19 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
       multiply(expert.up, nullptr, begin, end, input, task.count, up, kStrip, worker);
       for (int64_t i = 0; i < task.count; ++i) kernels_.silu_mul(strip + i * width, up + i * kStrip, end - begin);
       if (half_output.data != nullptr) amx_->to_bf16(strip, task.count, end - begin, width, half_output, 0, begin);
+      if (int8_output) {
+        int8_->quantize(expert.down.type, strip, task.count, end - begin, width,
+                        int8_gate + task.row * across_gate + begin / kBlockCols, across_gate);
+      }
     }
   });
   plan(hidden);
   run_tasks(tasks, rows * width * hidden, [&](const Task& task, int worker) {
     const Matrix& w = experts[task.matrix].down;
-    const Input input{.x = gate + task.row * width, .half = tiles_of(w, half_gate, task.matrix)};
+    const Input input{.x = gate + task.row * width,
+                      .half = tiles_of(w, half_gate, task.matrix),
+                      .int8 = on_int8(w, task.count) ? int8_gate + task.row * across_gate : nullptr,
+                      .across = across_gate};
     multiply(w, nullptr, task.begin, task.end, input, task.count, down + task.row * hidden + task.begin, hidden,
              worker);
   });

@@ -1,6 +1,7 @@
 // The fast backend: a thread team, vectorised loops, weights read as they are stored.
 #pragma once
 
+#include <array>
 #include <vector>
 
 #include "cpu/isa.h"
@@ -8,6 +9,7 @@
 #include "cpu/thread_team.h"
 #include "ops/backend.h"
 #include "ops/cpu/amx.h"
+#include "ops/cpu/int8.h"
 #include "ops/cpu/kernels.h"
 
 namespace zaya::ops {
@@ -38,18 +40,25 @@ class CpuBackend final : public Backend {
  private:
   using Body = std::function<void(int64_t begin, int64_t end, int worker)>;
 
-  // Activations of a product: FP32, and BF16 as well where the AMX kernels will take them.
+  // Activations of a product: FP32, and in the form that the kernel asks for which will take them.
   struct Input {
     const float* x = nullptr;
     Bf16Tiles half;
+    const Int8Columns* int8 = nullptr;
+    int64_t across = 0;  // of int8, from one row to the next
   };
 
-  // Whether products of this matrix with n rows go through AMX.
-  bool on_tiles(const Matrix& w, int64_t n) const {
-    return amx_ != nullptr && is_packed(w.type) && n >= kAmxFewestRows;
+  // Which kernels take a product of this matrix with n rows: AMX, those for 8-bit activations, else FP32's.
+  bool on_tiles(const Matrix& w, int64_t n) const { return amx_ != nullptr && is_packed(w.type) && n >= tile_rows_; }
+  bool on_int8(const Matrix& w, int64_t n) const {
+    return int8_ != nullptr && (w.type == WeightType::q4 || w.type == WeightType::q8) && !on_tiles(w, n);
   }
 
-  // x [n, cols] as the input of a product with w.
+  // x [n, cols] as the input of products with matrices of w's type; valid until the next call for that type.
+  struct InputBuffers {
+    cpu::Buffer<uint16_t> half;
+    cpu::Buffer<Int8Columns> int8;
+  };
   Input input_for(const Matrix& w, const float* x, int64_t n);
 
   // Weight rows that a product should be split at.
@@ -98,6 +107,8 @@ class CpuBackend final : public Backend {
   cpu::Isa isa_;
   const Kernels& kernels_;
   const AmxKernels* amx_;                             // or null
+  const Int8Kernels* int8_;                           // or null
+  int64_t tile_rows_;                                 // rows from which on tiles are the faster way
   std::vector<cpu::Buffer<float>> scratch_, strips_;  // one of each per worker
 
   // Buffers of one call, kept so that a decode step allocates nothing.
@@ -107,7 +118,9 @@ class CpuBackend final : public Backend {
   cpu::Buffer<float> head_lower_, head_upper_, attend_partials_;
   std::vector<AttendPiece> pieces_;
   std::vector<AttendItem> items_;
+  std::array<InputBuffers, kWeightTypes> input_buffers_;
   cpu::Buffer<uint16_t> half_input_, half_gate_, half_keys_, half_values_;
+  cpu::Buffer<Int8Columns> int8_input_, int8_gate_;
 };
 
 }  // namespace zaya::ops

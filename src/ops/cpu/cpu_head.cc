@@ -43,16 +43,27 @@ int64_t CpuBackend::head(const Head& head, const float* x, int64_t n, float* log
       const int64_t begin = b * kBlockRows, end = std::min(rows, begin + kBlockRows);
       exact += end - begin;
       constexpr int64_t kTogether = 8 * kBlockRows;
-      if (!tasks.empty() && tasks.back().row == i && tasks.back().end == begin && begin - tasks.back().begin < kTogether) {
+      if (!tasks.empty() && tasks.back().row == i && tasks.back().end == begin &&
+          begin - tasks.back().begin < kTogether) {
         tasks.back().end = end;
       } else {
         tasks.push_back({.row = i, .begin = begin, .end = end});
       }
     }
   }
+  const int64_t across = superblocks_of(cols);
+  Int8Columns* columns = nullptr;
+  if (on_int8(head.exact, 1)) {
+    columns = int8_input_.get(n * across);
+    int8_->quantize(head.exact.type, x, n, cols, cols, columns, across);
+  }
   run_tasks(tasks, exact * cols, [&](const Task& task, int worker) {
-    multiply(head.exact, head.bias, task.begin, task.end, {.x = x + task.row * cols, .half = {}}, 1,
-             logits + task.row * rows + task.begin, rows, worker);
+    const Input input{.x = x + task.row * cols,
+                      .half = {},
+                      .int8 = columns != nullptr ? columns + task.row * across : nullptr,
+                      .across = across};
+    multiply(head.exact, head.bias, task.begin, task.end, input, 1, logits + task.row * rows + task.begin, rows,
+             worker);
   });
   return exact;
 }

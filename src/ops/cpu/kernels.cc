@@ -1,6 +1,7 @@
 #include "ops/cpu/kernels.h"
 
 #include "ops/cpu/amx.h"
+#include "ops/cpu/int8.h"
 
 namespace zaya::ops {
 
@@ -13,6 +14,9 @@ extern const Kernels kernels;
 }
 namespace avx512 {
 extern const Kernels kernels;
+}
+namespace vnni {
+extern const Int8Kernels kernels;
 }
 namespace amx {
 extern const AmxKernels kernels;
@@ -31,6 +35,14 @@ const Kernels& kernels_for(cpu::Isa isa) {
 const AmxKernels* amx_kernels(cpu::Isa isa) {
 #if defined(__x86_64__)
   if (isa == cpu::Isa::amx) return &amx::kernels;
+#endif
+  (void)isa;
+  return nullptr;
+}
+
+const Int8Kernels* int8_kernels(cpu::Isa isa) {
+#if defined(__x86_64__)
+  if (cpu::has_vnni(isa)) return &vnni::kernels;
 #endif
   (void)isa;
   return nullptr;

@@ -27,7 +27,8 @@ struct Kernels {
   void (*packed_matmul)(WeightType type, const std::byte* w, int64_t rows, int64_t cols, const float* row_scale,
                         const float* bias, const float* x, int64_t n, float* out, int64_t out_stride, float* scratch);
 
-  // scores[g · stride + j] = dot(query g, key j): `group` queries [group, dim], `count` slots of keys one after another.
+  // scores[g · stride + j] = dot(query g, key j): `group` queries [group, dim], `count` slots of keys one after
+  // another.
   void (*scores)(KvType type, const float* queries, int64_t group, const std::byte* keys, int64_t count, int64_t dim,
                  float* scores, int64_t stride);
 

@@ -151,7 +151,8 @@ inline float dot(const float* a, const float* b, int64_t n) {
   return sum(total);
 }
 
-// Slots of keys or values (ops/kv.h): their numbers as some reader's `Stored`, and what these are to be multiplied with.
+// Slots of keys or values (ops/kv.h): their numbers as some reader's `Stored`, and what these are to be multiplied
+// with.
 struct KvF32 : F32 {
   static constexpr int64_t kHeader = 0;
   static float step(const std::byte*) { return 1; }

@@ -57,8 +57,7 @@ inline Vec multiply_add(Vec a, Vec b, Vec c) {
 inline float sum(Vec v) {
 #if defined(__FMA__)
 #if defined(__AVX512F__)
-  const __m256 eight =
-      _mm256_add_ps(_mm512_castps512_ps256((__m512)v), _mm512_extractf32x8_ps((__m512)v, 1));
+  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256((__m512)v), _mm512_extractf32x8_ps((__m512)v, 1));
 #else
   const __m256 eight = (__m256)v;
 #endif
