@@ -19,6 +19,19 @@ Engine::Engine(std::unique_ptr<model::Model> model, text::Tokenizer tokenizer, E
       vocabulary_(std::min<int64_t>(tokenizer_.size(), model_->config().vocab_size)) {}
 
 Result<std::shared_ptr<Generation>> Engine::submit(Request request, EventSink sink) {
+  ZAYA_ASSIGN(std::shared_ptr<Generation> generation, prepare(std::move(request), std::move(sink)));
+  enqueue(generation);
+  return generation;
+}
+
+void Engine::enqueue(std::shared_ptr<Generation> generation) {
+  if (generation->done()) return;
+  std::vector<text::TokenId> pending = generation->request().prompt;
+  active_.push_back(
+      {.generation = std::move(generation), .sequence = model_->new_sequence(), .pending = std::move(pending)});
+}
+
+Result<std::shared_ptr<Generation>> Engine::prepare(Request request, EventSink sink) const {
   if (request.prompt.empty())
     return Status(Code::invalid_argument, "the prompt is empty", "a prompt needs at least one token");
   ZAYA_RETURN_IF_ERROR(request.sampling.validate(vocabulary_));
@@ -36,13 +49,7 @@ Result<std::shared_ptr<Generation>> Engine::submit(Request request, EventSink si
           "the tokenizer may belong to another model");
     }
   }
-  std::vector<text::TokenId> pending = request.prompt;
-  auto generation =
-      std::make_shared<Generation>(std::move(request), tokenizer_, vocabulary_, context - length, std::move(sink));
-  if (!generation->done()) {
-    active_.push_back({.generation = generation, .sequence = model_->new_sequence(), .pending = std::move(pending)});
-  }
-  return generation;
+  return std::make_shared<Generation>(std::move(request), tokenizer_, vocabulary_, context - length, std::move(sink));
 }
 
 std::vector<model::TokenRun> Engine::plan(std::vector<Active*>& chosen) {
@@ -70,7 +77,7 @@ void Engine::fail_all(const std::vector<Active*>& chosen, const Status& status) 
 
 void Engine::step() {
   for (Active& active : active_) {
-    if (active.generation->request().cancel.stop_requested()) active.generation->end(Finish::cancelled);
+    if (active.generation->cancel_requested()) active.generation->end(Finish::cancelled);
     if (active.started == 0) active.started = now();
   }
   active_.remove_if([](const Active& active) { return active.generation->done(); });

@@ -17,6 +17,10 @@ namespace zaya::engine {
 struct EngineOptions {
   // Prompt tokens in one step. A chunk is what a cancel waits for, and what one step's activations must hold.
   int64_t prefill_chunk = 512;
+  int64_t max_running = 64;  // requests that share steps; the others queue
+
+  int64_t memory_bytes = 0;  // for keys, values, states and the prefix cache; 0 = found from what is available
+  bool prefix_cache = true;
 };
 
 class Engine {
@@ -32,6 +36,10 @@ class Engine {
   // Queues a request. Errors: invalid_argument (empty prompt, sampling fields), out_of_range (unknown token, prompt
   // longer than the context). The sink is called from step(), on its thread, once per new token.
   Result<std::shared_ptr<Generation>> submit(Request request, EventSink sink = {});
+
+  // The two halves of submit(): the checks, which any thread may do at any time, and the queueing.
+  Result<std::shared_ptr<Generation>> prepare(Request request, EventSink sink = {}) const;
+  void enqueue(std::shared_ptr<Generation> generation);
 
   // One forward pass over all unfinished requests, then one token for each whose prompt is through. Requests that fail
   // end with Finish::failed; the others go on.

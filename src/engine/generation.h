@@ -2,6 +2,7 @@
 // nothing of the model; the engine feeds it logits.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -57,9 +58,11 @@ struct Outcome {
   std::string reasoning;
   std::string answer;  // behind reasoning: without the line breaks that part the two
   int64_t prompt_tokens = 0;
+  int64_t cached_prompt_tokens = 0;  // of these, taken from the prefix cache
   int64_t reasoning_tokens = 0;
   bool budget_spent = false;   // the close of the reasoning was forced
-  double prefill_seconds = 0;  // from the first step to the first token
+  double queue_seconds = 0;    // from submission to a place in the batch
+  double prefill_seconds = 0;  // from then to the first token
   double decode_seconds = 0;   // from the first token to the last
 };
 
@@ -79,6 +82,12 @@ class Generation {
   // done() is true afterwards.
   text::TokenId next(std::span<const float> logits);
 
+  // From any thread: asks the engine to end this before its next step. Request::cancel does the same.
+  void request_cancel() { cancel_requested_.store(true, std::memory_order_relaxed); }
+  bool cancel_requested() const {
+    return cancel_requested_.load(std::memory_order_relaxed) || request_.cancel.stop_requested();
+  }
+
   // Ends the answer from outside: cancelled, or failed with a reason.
   void end(Finish finish, Status failure = Status());
 
@@ -97,6 +106,7 @@ class Generation {
   const text::Tokenizer tokenizer_;
   std::deque<text::TokenId> forced_;  // tokens of a forced close still to come
   bool answering_ = false;            // the answer's first character is out
+  std::atomic<bool> cancel_requested_{false};
   Outcome outcome_;
 };
 
