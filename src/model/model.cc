@@ -11,7 +11,8 @@ namespace zaya::model {
 Model::Model(const checkpoint::ModelConfig& config, const Options& options, std::unique_ptr<ops::Backend> backend)
     : config_(config),
       backend_(std::move(backend)),
-      state_shape_(std::make_shared<const StateShape>(config_, options.kv)) {}
+      state_shape_(std::make_shared<const StateShape>(config_, options.kv)),
+      page_pool_(std::make_shared<PagePool>(state_shape_->page_bytes())) {}
 
 Result<std::unique_ptr<Model>> Model::load(checkpoint::Checkpoint checkpoint, std::unique_ptr<ops::Backend> backend,
                                            const Options& options) {
@@ -85,6 +86,13 @@ Status Model::check(std::span<const TokenRun> runs) const {
   if (std::adjacent_find(sequences.begin(), sequences.end()) != sequences.end()) {
     return Status(Code::invalid_argument, "a sequence may appear only once in a step");
   }
+  for (const TokenRun& run : runs) {
+    for (const Capture& capture : run.captures) {
+      if (capture.after < 1 || capture.after > static_cast<int64_t>(run.tokens.size())) {
+        return Status(Code::invalid_argument, "a capture lies outside its run");
+      }
+    }
+  }
   for (const TokenRun& run : runs) ZAYA_RETURN_IF_ERROR(run.sequence->reserve(static_cast<int64_t>(run.tokens.size())));
   return Status();
 }
@@ -116,7 +124,8 @@ void Model::rotations(std::span<const TokenRun> runs) {
 }
 
 // One layer: r ← merge(CCA(norm r)); r ← merge(MoE(norm r)).
-void Model::layer(const LayerWeights& w, std::span<const ops::Run> runs, int64_t n) {
+void Model::layer(int64_t index, std::span<const TokenRun> token_runs, std::span<const ops::Run> runs, int64_t n) {
+  const LayerWeights& w = weights_.layers[static_cast<size_t>(index)];
   const checkpoint::ModelConfig& c = config();
   Workspace& s = work_;
 
@@ -129,6 +138,12 @@ void Model::layer(const LayerWeights& w, std::span<const ops::Run> runs, int64_t
       {&w.value_delayed, w.value_delayed_bias, s.value_delayed.data(), half_values},
   };
   backend_->project(projections, s.normed.data(), n);
+  for (size_t i = 0; i < runs.size(); ++i) {
+    for (Capture& capture : token_runs[i].captures) {
+      token_runs[i].sequence->capture(index, capture.after, s.c0.data() + runs[i].first_row * channels,
+                                      s.value_delayed.data() + runs[i].first_row * half_values, capture.snapshot);
+    }
+  }
   backend_->cca(w.cca_shape, w.cca, runs, s.c0.data(), s.value_current.data(), s.value_delayed.data(),
                 s.cos[w.rotary].data(), s.sin[w.rotary].data(), s.q.data());
   backend_->attend(w.cca_shape, runs, s.q.data(), s.attended.data());
@@ -169,7 +184,7 @@ Status Model::forward(std::span<const TokenRun> runs, std::vector<float>& logits
       layer_runs[i] = runs[i].sequence->layer_run(l, row, count);
       row += count;
     }
-    layer(weights_.layers[static_cast<size_t>(l)], layer_runs, n);
+    layer(l, runs, layer_runs, n);
     if (trace) trace({.layer = l, .residual = work_.residual, .choice = work_.choice, .weight = work_.choice_weight});
   }
 

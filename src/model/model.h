@@ -20,11 +20,18 @@ namespace zaya::model {
 // Which of a run's tokens get logits.
 enum class Logits { none, last, all };
 
+// A wish for the sequence's state behind the first `after` tokens of a run, 1 ≤ after ≤ their count.
+struct Capture {
+  int64_t after = 0;
+  Snapshot snapshot;  // filled by forward()
+};
+
 // Consecutive new tokens of one sequence.
 struct TokenRun {
   SequenceState* sequence = nullptr;
   std::span<const int32_t> tokens;
   Logits logits = Logits::last;
+  std::span<Capture> captures = {};
 };
 
 // What a step computed on the way, for parity checks. Called after each layer.
@@ -64,7 +71,10 @@ class Model {
   const Weights& weights() const { return weights_; }
   const ops::Backend& backend() const { return *backend_; }
 
-  SequenceState new_sequence() const { return SequenceState(state_shape_, initial_delayed_); }
+  SequenceState new_sequence() const { return SequenceState(state_shape_, initial_delayed_, page_pool_); }
+
+  const StateShape& state_shape() const { return *state_shape_; }
+  PagePool& page_pool() const { return *page_pool_; }
 
   // Bytes of K/V that one page of kPageTokens positions takes, all layers.
   int64_t page_bytes() const { return state_shape_->page_bytes(); }
@@ -97,7 +107,7 @@ class Model {
 
   Status check(std::span<const TokenRun> runs) const;
   void rotations(std::span<const TokenRun> runs);
-  void layer(const LayerWeights& weights, std::span<const ops::Run> runs, int64_t n);
+  void layer(int64_t index, std::span<const TokenRun> token_runs, std::span<const ops::Run> runs, int64_t n);
 
   checkpoint::ModelConfig config_;
   std::optional<checkpoint::Checkpoint> checkpoint_;  // while weights point into it
@@ -106,6 +116,7 @@ class Model {
   Weights weights_;
   std::shared_ptr<const StateShape> state_shape_;
   std::shared_ptr<const std::vector<float>> initial_delayed_;
+  std::shared_ptr<PagePool> page_pool_;
   Workspace work_;
   int64_t exact_head_rows_ = 0;
 };

@@ -112,10 +112,9 @@ TEST_P(StateTest, AForkContinuesLikeItsOriginAndApartFromIt) {
   const std::vector<int32_t> head = random_tokens(67), tail = random_tokens(20), other = random_tokens(20);
   SequenceState origin = model_->new_sequence();
   run(origin, head);
-  Result<SequenceState> forked = origin.fork();
-  ASSERT_TRUE(forked.ok());
+  SequenceState forked = origin.fork();
   const std::vector<float> expected = run(origin, tail);
-  run(*forked, other);  // must not disturb what follows
+  run(forked, other);  // must not disturb what follows
   SequenceState fresh = model_->new_sequence();
   run(fresh, head);
   EXPECT_EQ(expected, run(fresh, tail));
@@ -123,7 +122,44 @@ TEST_P(StateTest, AForkContinuesLikeItsOriginAndApartFromIt) {
   joined.insert(joined.end(), other.begin(), other.end());
   SequenceState straight = model_->new_sequence();
   run(straight, joined);
-  EXPECT_EQ(run(straight, tail), run(*forked, tail));
+  EXPECT_EQ(run(straight, tail), run(forked, tail));
+}
+
+// Captured inside a chunk at every token, also before the convolutions' history is full: each snapshot, with the pages
+// that all of them share, goes on as the sequence itself did, whoever writes first behind it.
+TEST_P(StateTest, AnyTokenInsideAChunkCanBeContinued) {
+  const std::vector<int32_t> head = random_tokens(3), chunk = random_tokens(80), other = random_tokens(9);
+  SequenceState origin = model_->new_sequence();
+  run(origin, head);
+  std::vector<Capture> captures(chunk.size());
+  for (size_t i = 0; i < captures.size(); ++i) captures[i].after = static_cast<int64_t>(i + 1);
+  std::vector<float> logits;
+  const TokenRun part{&origin, chunk, Logits::all, captures};
+  ASSERT_TRUE(model_->forward({&part, 1}, logits).ok());
+  const int64_t pages = model_->page_pool().live();
+  EXPECT_EQ(pages, 2);
+
+  const size_t vocabulary = static_cast<size_t>(model_->config().vocab_size);
+  for (size_t i = 0; i < captures.size(); ++i) {
+    const int64_t length = static_cast<int64_t>(head.size() + i + 1);
+    std::vector<std::shared_ptr<Page>> shared;
+    for (const PageUse& use : origin.pages().first(static_cast<size_t>((length + 63) / 64))) {
+      shared.push_back(use.page());
+    }
+    SequenceState resumed = model_->new_sequence(), diverging = model_->new_sequence();
+    resumed.resume(length, shared, captures[i].snapshot);
+    diverging.resume(length, shared, captures[i].snapshot);
+    EXPECT_EQ(diverging.pages_for(9), length == 64 ? 1 : length > 64 - 9 && length < 64 ? 2 : length < 83 ? 1 : 0);
+    run(diverging, other);
+    if (i + 1 == captures.size()) break;
+    const std::vector<float> rest = run(resumed, std::span(chunk).subspan(i + 1));
+    ASSERT_EQ(rest,
+              std::vector<float>(logits.begin() + static_cast<std::ptrdiff_t>((i + 1) * vocabulary), logits.end()))
+        << "behind token " << i;
+    ASSERT_EQ(resumed.snapshot().history, origin.snapshot().history);
+  }
+  EXPECT_EQ(model_->page_pool().live(), pages) << "copies are gone with their sequences";
+  EXPECT_EQ(model_->page_pool().in_use(), pages);
 }
 
 TEST_P(StateTest, ResetForgetsEverything) {

@@ -80,7 +80,7 @@ class Bench {
         sequences.push_back(model_.new_sequence());
         if (context > 0) ZAYA_RETURN_IF_ERROR(feed(sequences.back(), context));
       } else {
-        ZAYA_ASSIGN(model::SequenceState fork, sequences[0].fork());
+        model::SequenceState fork = sequences[0].fork();
         sequences.push_back(std::move(fork));
       }
     }

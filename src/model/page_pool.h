@@ -1,0 +1,74 @@
+// Keys and values in pages that sequences and caches share. Whoever holds a page keeps it alive; the pool counts.
+//
+// A page is written once, slot by slot, and never changed: a sequence claims the slots behind its last token before it
+// writes them. The first to go on from a shared page's end takes the free slots there; everybody else who wants to
+// differ finds them claimed and copies the page. So a snapshot in the middle of a page costs no copy.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <utility>
+
+namespace zaya::model {
+
+class PagePool;
+
+class Page {
+ public:
+  Page(std::shared_ptr<PagePool> pool, std::byte* data) : pool_(std::move(pool)), data_(data) {}
+  ~Page();
+  Page(const Page&) = delete;
+  Page& operator=(const Page&) = delete;
+
+  std::byte* data() const { return data_; }
+  int64_t users() const { return users_; }  // sequences that hold it; a cache that does is none
+
+  int64_t claimed = 0;  // slots [0, claimed) are written or about to be
+
+ private:
+  friend class PageUse;
+  std::shared_ptr<PagePool> pool_;
+  std::byte* data_;
+  int64_t users_ = 0;
+};
+
+// All pages of one model. One thread at a time, like the model.
+class PagePool : public std::enable_shared_from_this<PagePool> {
+ public:
+  explicit PagePool(int64_t page_bytes) : page_bytes_(page_bytes) {}
+
+  // A page with undefined content; null when the system has no memory.
+  std::shared_ptr<Page> allocate();
+
+  int64_t page_bytes() const { return page_bytes_; }
+  int64_t live() const { return live_; }      // pages that exist
+  int64_t in_use() const { return in_use_; }  // of these, held by a sequence
+
+ private:
+  friend class Page;
+  friend class PageUse;
+  int64_t page_bytes_;
+  int64_t live_ = 0, in_use_ = 0;
+};
+
+// A sequence's hold on a page.
+class PageUse {
+ public:
+  explicit PageUse(std::shared_ptr<Page> page);
+  PageUse(const PageUse& other) : PageUse(other.page_) {}
+  PageUse(PageUse&& other) noexcept = default;
+  PageUse& operator=(PageUse other) noexcept {
+    std::swap(page_, other.page_);
+    return *this;
+  }
+  ~PageUse();
+
+  const std::shared_ptr<Page>& page() const { return page_; }
+
+ private:
+  std::shared_ptr<Page> page_;  // null when moved from
+};
+
+}  // namespace zaya::model
