@@ -2,31 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include "engine/test_tokenizer.h"
+#include "engine/test_engine.h"
 
 namespace zaya::engine {
 namespace {
-
-// A random model of 64 tokens from the goldens: its words mean nothing, its determinism is what counts here.
-std::unique_ptr<Engine> make_engine(int64_t prefill_chunk = 512) {
-  auto checkpoint =
-      checkpoint::Checkpoint::open(std::filesystem::path(ZAYA_SOURCE_DIR) / "src/model/testdata/conv_3_4");
-  EXPECT_TRUE(checkpoint.ok()) << checkpoint.status().to_string();
-  auto model =
-      model::Model::load(std::move(checkpoint).value(), std::move(ops::make_backend("cpu", {.threads = 2})).value());
-  EXPECT_TRUE(model.ok()) << model.status().to_string();
-  return std::make_unique<Engine>(std::move(model).value(), test_tokenizer(),
-                                  EngineOptions{.prefill_chunk = prefill_chunk});
-}
-
-Request request_of(int64_t prompt_tokens, int64_t max_tokens, uint64_t seed) {
-  Request request;
-  for (int64_t i = 0; i < prompt_tokens; ++i)
-    request.prompt.push_back(static_cast<text::TokenId>((i * 7 + static_cast<int64_t>(seed)) % 60));
-  request.max_tokens = max_tokens;
-  request.sampling.seed = seed;
-  return request;
-}
 
 TEST(Engine, ManyRequestsTogetherEqualEachAlone) {
   const int64_t prompts[] = {1, 40, 200, 7, 64, 65}, limits[] = {50, 10, 30, 80, 1, 2};
@@ -37,7 +16,7 @@ TEST(Engine, ManyRequestsTogetherEqualEachAlone) {
     EXPECT_EQ(outcome->tokens.size(), static_cast<size_t>(limits[i]));
     expected.push_back(outcome->tokens);
   }
-  const auto engine = make_engine(/*prefill_chunk=*/17);  // prompts go through in chunks beside running answers
+  const auto engine = make_engine({.prefill_chunk = 17});  // prompts go through in chunks beside running answers
   std::vector<std::shared_ptr<Generation>> generations;
   for (size_t i = 0; i < 6; ++i) {
     generations.push_back(*engine->submit(request_of(prompts[i], limits[i], i)));
@@ -48,7 +27,7 @@ TEST(Engine, ManyRequestsTogetherEqualEachAlone) {
 }
 
 TEST(Engine, CancelStopsAtAnyTokenAndLeavesOthersAlone) {
-  const auto engine = make_engine(8);
+  const auto engine = make_engine({.prefill_chunk = 8});
   const std::vector<text::TokenId> expected = engine->generate(request_of(20, 30, 1))->tokens;
   for (int64_t after : {0, 1, 2, 5, 20}) {  // steps; the first few fall into the prompt
     std::stop_source stop;

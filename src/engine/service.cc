@@ -16,7 +16,12 @@ Result<std::unique_ptr<Service>> Service::start(std::shared_ptr<Engine> engine, 
   if (options.max_queue < 1) {
     return Status(Code::invalid_argument, fmt::format("max_queue is {}; it must be at least 1", options.max_queue));
   }
+  EngineOptions engine_options = options.engine;
+  engine_options.memory_bytes = options.memory_bytes;
+  engine_options.prefix_cache = options.prefix_cache;
+  ZAYA_RETURN_IF_ERROR(engine->configure(engine_options));
   std::unique_ptr<Service> service(new Service(std::move(engine), std::move(options)));
+  service->publish();
   service->thread_ = std::thread([self = service.get()] { self->run(); });
   return service;
 }
@@ -109,14 +114,30 @@ void Service::settle_finished() {
   }
 }
 
+void Service::publish() {
+  const EngineStats engine = engine_->stats();
+  const std::lock_guard lock(mutex_);
+  stats_.queued = engine.queued;
+  stats_.running = engine.running;
+  stats_.preempted = engine.preempted;
+  stats_.prompt_tokens = engine.prompt_tokens;
+  stats_.cached_prompt_tokens = engine.cached_prompt_tokens;
+  stats_.steps = engine.steps;
+  stats_.computed_tokens = engine.computed_tokens;
+  stats_.evicted_nodes = engine.evicted_nodes;
+  stats_.batch_tokens_last = engine.batch_tokens_last;
+  stats_.batch_runs_last = engine.batch_runs_last;
+  stats_.memory_limit = engine.memory_limit;
+  stats_.memory_used = engine.memory_used;
+  stats_.cache_bytes = engine.cache_bytes;
+  stats_.cache_nodes = engine.cache_nodes;
+}
+
 void Service::run() {
   while (take_new_work()) {
     engine_->step();
+    publish();
     settle_finished();
-    const std::lock_guard lock(mutex_);
-    ++stats_.steps;
-    stats_.queued = 0;
-    stats_.running = static_cast<int64_t>(entries_.size());
   }
 }
 

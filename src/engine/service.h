@@ -68,7 +68,7 @@ struct ServiceStats {
   int64_t new_tokens = 0;
   int64_t steps = 0;
   int64_t computed_tokens = 0;  // that went through the model, recomputed ones included
-  int64_t evicted_bytes = 0;    // from the prefix cache
+  int64_t evicted_nodes = 0;    // of the prefix cache, to make room
 
   int64_t batch_tokens_last = 0;  // tokens of the last step
   int64_t batch_runs_last = 0;    // requests in the last step
@@ -111,6 +111,7 @@ class Service {
   void run();
   bool take_new_work();
   void settle_finished();
+  void publish();  // the engine's figures into stats_
 
   const std::shared_ptr<Engine> engine_;
   const ServiceOptions options_;
