@@ -48,7 +48,8 @@ Status Engine::configure(const EngineOptions& options) {
                   "give the engine more memory");
   }
   options_ = options;
-  memory_limit_ = options.memory_bytes != 0 ? options.memory_bytes : std::max(automatic_budget(*model_), reserve + page);
+  memory_limit_ =
+      options.memory_bytes != 0 ? options.memory_bytes : std::max(automatic_budget(*model_), reserve + page);
   capacity_ = std::min(model_->config().max_positions, (memory_limit_ - reserve) / page * ops::kPageTokens);
   tree_.clear();
   return Status();
@@ -137,8 +138,8 @@ void Engine::admit() {
       next.generation->outcome().queue_seconds = next.placed - next.submitted;
     }
     // A preempted request may be older than some that run.
-    const auto place = std::find_if(running_.begin(), running_.end(),
-                                    [&](const Work& other) { return other.arrival > next.arrival; });
+    const auto place =
+        std::find_if(running_.begin(), running_.end(), [&](const Work& other) { return other.arrival > next.arrival; });
     running_.splice(place, waiting_, waiting_.begin());
   }
 }

@@ -25,8 +25,8 @@ namespace zaya::engine {
 struct EngineOptions {
   // Prompt tokens in one step. A chunk is what a cancel waits for, and what one step's activations must hold.
   int64_t prefill_chunk = 512;
-  // Beside answers in progress the chunk shrinks, as measured speed asks, so that a step takes about this long; it never
-  // gets smaller than kSmallestChunk.
+  // Beside answers in progress the chunk shrinks, as measured speed asks, so that a step takes about this long; it
+  // never gets smaller than kSmallestChunk.
   double mixed_step_seconds = 0.25;
   int64_t max_running = 64;  // requests that share steps; the others queue
 
@@ -86,7 +86,6 @@ class Engine {
   EngineStats stats() const;
   const PrefixTree& cache() const { return tree_; }
 
-
  private:
   // A request, waiting or running.
   struct Work {
@@ -101,7 +100,7 @@ class Engine {
 
     int64_t passed_over = 0, last_served = 0;  // as in PrefillClaim
     int64_t memory_failures = 0;
-    bool counted = false;  // in the statistics of prompts
+    bool counted = false;                               // in the statistics of prompts
     double submitted = 0, placed = 0, first_token = 0;  // seconds on the steady clock; 0 = not yet
 
     int64_t length() const { return static_cast<int64_t>(tokens.size()); }

@@ -14,15 +14,15 @@ int64_t pages_of(int64_t tokens) { return (tokens + ops::kPageTokens - 1) / ops:
 }  // namespace
 
 int64_t Engine::memory_used() const {
-  const int64_t sequences = std::count_if(running_.begin(), running_.end(),
-                                          [](const Work& work) { return work.sequence.has_value(); });
+  const int64_t sequences =
+      std::count_if(running_.begin(), running_.end(), [](const Work& work) { return work.sequence.has_value(); });
   return model_->page_pool().live() * model_->page_bytes() +
          (sequences + tree_.nodes()) * model_->state_shape().snapshot_bytes();
 }
 
 int64_t Engine::in_use_bytes() const {
-  const int64_t sequences = std::count_if(running_.begin(), running_.end(),
-                                          [](const Work& work) { return work.sequence.has_value(); });
+  const int64_t sequences =
+      std::count_if(running_.begin(), running_.end(), [](const Work& work) { return work.sequence.has_value(); });
   return model_->page_pool().in_use() * model_->page_bytes() + sequences * model_->state_shape().snapshot_bytes();
 }
 
@@ -33,8 +33,8 @@ int64_t Engine::need_of(const Part& part) const {
 
 // What is still to be allocated until the prompt is through and a page of the answer is there.
 int64_t Engine::need_until_answer(const Work& work) const {
-  const int64_t held = work.sequence.has_value() ? static_cast<int64_t>(work.sequence->pages().size())
-                                                 : work.shared_pages;
+  const int64_t held =
+      work.sequence.has_value() ? static_cast<int64_t>(work.sequence->pages().size()) : work.shared_pages;
   const int64_t state = work.sequence.has_value() ? 0 : model_->state_shape().snapshot_bytes();
   return std::max<int64_t>(0, pages_of(work.length() + 1) - held + 1) * model_->page_bytes() + state;
 }
@@ -62,18 +62,18 @@ void Engine::fit_into_memory(Parts& parts) {
       for (Part& part : parts) part.captures.clear();
       continue;
     }
-    const auto youngest = std::find_if(running_.rbegin(), running_.rend(),
-                                       [](const Work& work) { return work.sequence.has_value(); });
+    const auto youngest =
+        std::find_if(running_.rbegin(), running_.rend(), [](const Work& work) { return work.sequence.has_value(); });
     const auto victim = std::prev(youngest.base());
-    const auto holders = std::count_if(running_.begin(), running_.end(),
-                                       [](const Work& work) { return work.sequence.has_value(); });
+    const auto holders =
+        std::count_if(running_.begin(), running_.end(), [](const Work& work) { return work.sequence.has_value(); });
     std::erase_if(parts, [&](const Part& part) { return part.work == victim; });
     if (holders > 1) {
       preempt(victim);
     } else {
-      victim->generation->end(Finish::failed, Status(Code::resource_exhausted,
-                                                     "the request has outgrown the engine's memory",
-                                                     "shorten it or give the engine more memory"));
+      victim->generation->end(Finish::failed,
+                              Status(Code::resource_exhausted, "the request has outgrown the engine's memory",
+                                     "shorten it or give the engine more memory"));
       release(victim);
     }
   }
@@ -85,8 +85,8 @@ void Engine::preempt(Works::iterator work) {
   work->node = nullptr;
   work->passed_over = 0;
   ++stats_.preempted;
-  const auto place = std::find_if(waiting_.begin(), waiting_.end(),
-                                  [&](const Work& other) { return other.arrival > work->arrival; });
+  const auto place =
+      std::find_if(waiting_.begin(), waiting_.end(), [&](const Work& other) { return other.arrival > work->arrival; });
   waiting_.splice(place, running_, work);
 }
 
@@ -108,8 +108,8 @@ void Engine::forward_failed(Parts& parts, const Status& status) {
 // The last token is always computed: its logits are wanted.
 void Engine::resume_from_cache(Work& work) {
   work.sequence.emplace(model_->new_sequence());
-  PrefixTree::Node* node = options_.prefix_cache ? tree_.find(std::span(work.tokens).first(work.tokens.size() - 1))
-                                                 : nullptr;
+  PrefixTree::Node* node =
+      options_.prefix_cache ? tree_.find(std::span(work.tokens).first(work.tokens.size() - 1)) : nullptr;
   const int64_t length = node != nullptr ? node->length : 0;
   if (length > 0) work.sequence->resume(length, PrefixTree::pages(node), node->snapshot);
   work.node = node == nullptr || length % ops::kPageTokens == 0 ? node : node->parent;
@@ -127,7 +127,8 @@ void Engine::plan_captures(Part& part) const {
   const int64_t start = work.sequence->length(), end = start + part.count;
   const int64_t prompt_end = static_cast<int64_t>(work.generation->request().prompt.size()) - 1;
   for (int64_t position = start + 1; position <= end; ++position) {
-    if (position % ops::kPageTokens == 0 || position == prompt_end) part.captures.push_back({.after = position - start});
+    if (position % ops::kPageTokens == 0 || position == prompt_end)
+      part.captures.push_back({.after = position - start});
   }
 }
 
