@@ -84,7 +84,11 @@ class Engine {
   Result<Outcome> generate(Request request, EventSink sink = {});
 
   EngineStats stats() const;
-  const PrefixTree& cache() const { return tree_; }
+
+  // The prefix cache in a file (prefix_file.h), for an idle engine. Loading adds nothing to a cache that is in use; on
+  // failure there is no cache, and the status says why.
+  Status save_cache(const std::filesystem::path& path) const;
+  Status load_cache(const std::filesystem::path& path);
 
  private:
   // A request, waiting or running.

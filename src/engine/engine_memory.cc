@@ -2,6 +2,8 @@
 #include <algorithm>
 
 #include "engine/engine.h"
+#include "engine/model_facts.h"
+#include "engine/prefix_file.h"
 
 namespace zaya::engine {
 namespace {
@@ -162,6 +164,17 @@ void Engine::release(Works::iterator work) {
     }
   }
   running_.erase(work);
+}
+
+Status Engine::save_cache(const std::filesystem::path& path) const {
+  return save_prefixes(tree_, model_->state_shape(), fingerprint(*model_), path);
+}
+
+Status Engine::load_cache(const std::filesystem::path& path) {
+  if (!idle()) return Status(Code::invalid_argument, "the engine has requests; its cache cannot change now");
+  tree_.clear();
+  return load_prefixes(tree_, model_->page_pool(), model_->state_shape(), fingerprint(*model_), path,
+                       [this](int64_t bytes) { return memory_used() + bytes <= memory_limit_; });
 }
 
 }  // namespace zaya::engine

@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdio>
 #include <optional>
 #include <string>
 #include <string_view>
 
-#include "base/file.h"
+#include "engine/model_facts.h"
 
 namespace zaya::engine {
 namespace {
@@ -50,20 +51,6 @@ std::optional<int64_t> left_in(const std::filesystem::path& group) {
   return std::max<int64_t>(0, *limit - *current + std::min(cache, *current));
 }
 
-template <class Function>
-void for_each_matrix(const model::Weights& weights, Function function) {
-  function(weights.embedding);
-  if (weights.head.data != weights.embedding.data) function(weights.head);
-  for (const model::LayerWeights& layer : weights.layers) {
-    for (const auto* matrix : {&layer.q, &layer.k, &layer.value_current, &layer.value_delayed, &layer.output}) {
-      function(*matrix);
-    }
-    for (const auto& expert : layer.experts) {
-      for (const auto* matrix : {&expert.gate, &expert.up, &expert.down}) function(*matrix);
-    }
-  }
-}
-
 }  // namespace
 
 int64_t available_memory(const std::filesystem::path& proc, const std::filesystem::path& cgroup) {
@@ -88,14 +75,6 @@ int64_t available_memory(const std::filesystem::path& proc, const std::filesyste
     bound(std::max<int64_t>(0, *limit - *usage + std::min(cache, *usage)));
   }
   return available;
-}
-
-int64_t mapped_weight_bytes(const model::Model& model) {
-  int64_t bytes = 0;
-  for_each_matrix(model.weights(), [&](const auto& matrix) {
-    if (!is_packed(matrix.type)) bytes += matrix.rows * matrix.cols * static_cast<int64_t>(weight_size(matrix.type));
-  });
-  return bytes;
 }
 
 int64_t automatic_budget(const model::Model& model) {

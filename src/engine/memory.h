@@ -13,9 +13,6 @@ namespace zaya::engine {
 int64_t available_memory(const std::filesystem::path& proc = "/proc",
                          const std::filesystem::path& cgroup = "/sys/fs/cgroup");
 
-// Bytes of weights that lie in a file's mapping: the system counts them as available, but they must stay.
-int64_t mapped_weight_bytes(const model::Model& model);
-
 // The budget when the user names none: half of what is available once the weights are in.
 int64_t automatic_budget(const model::Model& model);
 

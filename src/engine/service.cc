@@ -21,6 +21,7 @@ Result<std::unique_ptr<Service>> Service::start(std::shared_ptr<Engine> engine, 
   engine_options.prefix_cache = options.prefix_cache;
   ZAYA_RETURN_IF_ERROR(engine->configure(engine_options));
   std::unique_ptr<Service> service(new Service(std::move(engine), std::move(options)));
+  service->load_cache();
   service->publish();
   service->thread_ = std::thread([self = service.get()] { self->run(); });
   return service;
@@ -114,6 +115,18 @@ void Service::settle_finished() {
   }
 }
 
+void Service::load_cache() {
+  if (options_.cache_file.empty() || !options_.prefix_cache) return;
+  const Status status = engine_->load_cache(options_.cache_file);
+  if (status.ok()) {
+    stats_.cache_note = fmt::format("{} nodes from {}", engine_->stats().cache_nodes, options_.cache_file.string());
+  } else if (status.code() == Code::not_found) {
+    stats_.cache_note = "starts empty";
+  } else {
+    stats_.cache_note = "starts empty: " + status.to_string();
+  }
+}
+
 void Service::publish() {
   const EngineStats engine = engine_->stats();
   const std::lock_guard lock(mutex_);
@@ -139,6 +152,7 @@ void Service::run() {
     publish();
     settle_finished();
   }
+  if (!options_.cache_file.empty() && options_.prefix_cache) saved_ = engine_->save_cache(options_.cache_file);
 }
 
 }  // namespace zaya::engine

@@ -109,6 +109,7 @@ class Service {
 
   Service(std::shared_ptr<Engine> engine, ServiceOptions options);
   void run();
+  void load_cache();
   bool take_new_work();
   void settle_finished();
   void publish();  // the engine's figures into stats_
