@@ -106,7 +106,8 @@ Result<Session> Session::open(const std::filesystem::path& directory, const Load
   ZAYA_ASSIGN(text::Tokenizer tokenizer, text::Tokenizer::load(directory / "tokenizer.json"));
   Session session;
   session.directory = directory;
-  session.engine = std::make_unique<engine::Engine>(std::move(model), std::move(tokenizer), engine_options);
+  session.engine = std::make_shared<engine::Engine>(std::move(model), std::move(tokenizer));
+  ZAYA_RETURN_IF_ERROR(session.engine->configure(engine_options));
   Result<text::ChatTemplate> chat_template = text::ChatTemplate::load(directory);
   if (chat_template.ok()) {
     session.chat_template = std::move(chat_template).value();

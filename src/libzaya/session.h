@@ -16,7 +16,7 @@
 namespace zaya {
 
 struct Session {
-  std::unique_ptr<engine::Engine> engine;
+  std::shared_ptr<engine::Engine> engine;           // shared with the service that steps it, if there is one
   std::optional<text::ChatTemplate> chat_template;  // none: the directory has no template
   engine::SamplingParams sampling;                  // what generation_config.json advises
   std::filesystem::path directory;
