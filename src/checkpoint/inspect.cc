@@ -1,8 +1,6 @@
 #include "checkpoint/inspect.h"
 
 #include <fmt/format.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -13,6 +11,7 @@
 #include <thread>
 #include <unordered_map>
 
+#include "base/file.h"
 #include "checkpoint/mapping.h"
 #include "checkpoint/names.h"
 #include "checkpoint/shards.h"
@@ -39,15 +38,6 @@ const char* problem_name(TensorProblem::Kind kind) {
 
 void say(std::vector<std::string>& list, std::string sentence) {
   if (list.size() < max_sentences) list.push_back(std::move(sentence));
-}
-
-// Takes the pages that lie wholly inside `bytes` out of this process; they stay in the system's cache. Without this a
-// scan of 17 GB would look, and weigh on the system, like 17 GB of memory in use.
-void release_pages(std::span<const std::byte> bytes) {
-  static const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto begin = reinterpret_cast<uintptr_t>(bytes.data());
-  const uintptr_t first = (begin + page - 1) / page * page, last = (begin + bytes.size()) / page * page;
-  if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
 
 // The scan's work list: pieces of tensors, taken by the threads one after another.
@@ -108,7 +98,7 @@ class Scan {
       const auto data = tensors_[piece.tensor]->data.subspan(piece.offset);
       const auto bytes = data.first(std::min(data.size(), piece_bytes));
       const Statistics part = measure(tensors_[piece.tensor]->dtype, bytes);
-      release_pages(bytes);
+      MappedFile::release(bytes);
       const std::lock_guard lock(mutex_);
       reports_[piece.tensor].statistics->add(part);
       done_ += static_cast<int64_t>(bytes.size());
