@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "cpu/topology.h"
+
 #if defined(__linux__)
 #include <sched.h>
 #endif
@@ -34,19 +36,33 @@ void wait_for_change(const std::atomic<T>& value, T old) {
   value.wait(old, std::memory_order_acquire);
 }
 
-}  // namespace
-
-int ThreadTeam::default_size() {
+// Keeps the calling thread on the node that the plan gives its worker, so that memory which it touches first stays
+// near. Which of the node's processors it runs on is the system's choice: tied to one, a worker would wait for whatever
+// else runs there. Nothing to do on one node.
+void stay_on_node([[maybe_unused]] int worker, [[maybe_unused]] int workers) {
 #if defined(__linux__)
-  cpu_set_t allowed;
-  CPU_ZERO(&allowed);
-  if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) return std::max(1, CPU_COUNT(&allowed));
+  if (machine().nodes() == 1) return;
+  const int node = plan_workers(machine(), workers)[static_cast<size_t>(worker)]->node;
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  for (const Processor& p : machine().processors) {
+    if (p.node == node && p.id < CPU_SETSIZE) CPU_SET(p.id, &mask);
+  }
+  sched_setaffinity(0, sizeof mask, &mask);  // a wish: without it everything works, slower
 #endif
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
+}  // namespace
+
+int ThreadTeam::default_size() { return machine().cores(); }
+
 ThreadTeam::ThreadTeam(int size) : size_(size > 0 ? size : default_size()) {
-  for (int worker = 1; worker < size_; ++worker) threads_.emplace_back([this, worker] { work(worker); });
+  for (int worker = 1; worker < size_; ++worker) {
+    threads_.emplace_back([this, worker] {
+      stay_on_node(worker, size_);
+      work(worker);
+    });
+  }
 }
 
 ThreadTeam::~ThreadTeam() {

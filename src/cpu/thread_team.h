@@ -29,7 +29,8 @@ class ThreadTeam {
   void parallel_for(int64_t count, int64_t grain,
                     const std::function<void(int64_t begin, int64_t end, int worker)>& body);
 
-  // The processors this process may use (its affinity mask), at least 1.
+  // The physical cores among the processors this process may use (its affinity mask), at least 1: two threads on one
+  // core share the units that the kernels keep busy.
   static int default_size();
 
  private:
