@@ -23,7 +23,7 @@
 namespace zaya {
 
 struct LoadOptions {
-  int threads = 0;              // 0 = all processors this process may use
+  int threads = 0;              // 0 = all physical cores this process may use
   std::string backend = "cpu";  // or "reference": readable, exact, slow
   // "stored" reads the weights as they lie in the files; "bf16", "q8" and "q4" pack them into memory while loading.
   std::string format = "stored";

@@ -2,15 +2,29 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "base/status.h"
+#include "cpu/pages.h"
 #include "cpu/thread_team.h"
 
 namespace zaya::cpu {
 
-// Bytes per second that the whole team reads from memory: each worker sums its share of `bytes`, eight interleaved
-// streams at once (one stream per thread reads about a third less). The median of `repeats` passes over memory that was
-// touched before. resource_exhausted when there is no such memory.
-Result<double> read_bandwidth(ThreadTeam& team, size_t bytes = size_t{1} << 30, int repeats = 5);
+// Memory to measure with, kept between measurements, so that one can be taken between two others of something else.
+class BandwidthProbe {
+ public:
+  // `bytes` should be several times the last cache. They are touched by the workers that will read them.
+  // resource_exhausted when there is no such memory; invalid_argument when it is too little for the team.
+  static Result<BandwidthProbe> make(ThreadTeam& team, size_t bytes = size_t{1} << 29);
+
+  // Bytes per second that the whole team reads from memory: each worker sums its share, eight interleaved streams at
+  // once (one stream per thread reads about a third less). The median of `passes` passes. The team is the one that the
+  // probe was made with.
+  double measure(ThreadTeam& team, int passes = 3);
+
+ private:
+  Pages pages_;
+  size_t stream_ = 0;  // words of one stream
+};
 
 }  // namespace zaya::cpu

@@ -97,6 +97,9 @@ class Backend {
   virtual std::string name() const = 0;
   virtual int threads() const = 0;
 
+  // How a product of this matrix with n rows of activations would be computed, in a few words for people.
+  virtual std::string kernel_for(const Matrix&, int64_t /*n*/) const { return name(); }
+
   // out[i] = (embedding[token_i] + bias) · scale.   out [n, hidden]
   virtual void embed(const Matrix& embedding, std::span<const int32_t> tokens, const float* scale, const float* bias,
                      float* out) = 0;
@@ -156,7 +159,7 @@ inline constexpr float kNormFloor = 1.1920928955078125e-7f;
 enum class Activations { f32, bf16, int8 };
 
 struct BackendOptions {
-  int threads = 0;  // 0 = all processors this process may use
+  int threads = 0;  // 0 = all physical cores this process may use
   Activations activations = Activations::f32;
 };
 

@@ -196,9 +196,46 @@ class Plumbing(Temporary):
         result = zaya("bench", "--synthetic", "tiny", "--prompt", "16", "--tokens", "2", "--repeat", "1", "--json")
         self.assertEqual(result.returncode, 0, result.stderr)
         report = json.loads(result.stdout)
-        self.assertGreater(report["read_bandwidth"], 0)
+        self.assertGreater(report["read_bandwidth"]["lowest"], 0)
+        self.assertEqual(report["machine"]["isa"], os.environ.get("ZAYA_ISA", report["machine"]["supported_isa"]))
         self.assertEqual(len(report["figures"]), 2)
-        self.assertGreater(report["figures"][1]["bytes_per_second"], 0)
+        for figure in report["figures"]:
+            self.assertEqual(len(figure["repeats"]), 1)
+            # With one repetition the share is that of this very pair.
+            repeat = figure["repeats"][0]
+            share = repeat["tokens_per_second"] * figure["bytes_per_token"] / repeat["read_bandwidth"]
+            self.assertAlmostEqual(figure["share_of_bandwidth"]["median"], share, delta=1e-6 * share)
+            self.assertGreater(min(s["lowest"] for s in figure["share_of_peak"].values()), 0)
+        prompt, decode = report["figures"]
+        self.assertLess(prompt["bytes_per_token"], decode["bytes_per_token"])  # a step's tokens share the weights
+
+    def test_doctor_names_kernels_and_limits(self):
+        result = zaya("doctor", "--synthetic", "tiny", "--prompt", "32", "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        report = json.loads(result.stdout)
+        self.assertGreaterEqual(report["machine"]["processors"], report["machine"]["cores"])
+        kernels = {k["class"]: k for k in report["kernels"]}
+        self.assertEqual((kernels["experts"]["format"], kernels["router"]["format"]), ("q4", "b16"))
+        self.assertTrue(all(kernels["head"]["kernel"].values()))
+        self.assertEqual(len(report["verdicts"]), 2)
+        self.assertGreater(report["verdicts"][0]["expected"], 0)
+        self.assertEqual(zaya("doctor", "--synthetic", "9b").returncode, 2)
+        text = zaya("doctor", "--synthetic", "tiny", "--prompt", "16", "--deterministic")
+        self.assertIn("tok/s", text.stdout)
+        self.assertNotIn("amx bf16", text.stdout.split("kernels", 1)[1])
+
+    def test_deterministic_is_activations_in_fp32(self):
+        self.assertEqual(zaya("run", "-p", "x", "--deterministic", "--activations", "bf16").returncode, 2)
+
+        def logits(name, *options):
+            tokens = ",".join(str(2 + 7 * i) for i in range(20))
+            result = zaya("logits", "--tokens", tokens, "--format", "q4", "--out", self.path(name), *options)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            return pathlib.Path(self.path(name)).read_bytes()
+
+        whole = logits("whole", "--deterministic")
+        self.assertEqual(whole, logits("pieces", "--deterministic", "--chunk", "1", "--threads", "3"))
+        self.assertEqual(whole, logits("f32", "--activations", "f32", "--chunk", "5"))
 
 
 class Terminal:

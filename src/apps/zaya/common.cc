@@ -61,12 +61,17 @@ bool wants_colour(int file_descriptor) {
 
 void ModelOptions::add_to(CLI::App& verb) {
   verb.add_option("MODEL", model, "Model directory (default: the small model that comes with the program)");
-  verb.add_option("--threads", load.threads, "Threads (default: every processor)")->check(CLI::Range(0, 1024));
+  verb.add_option("--threads", load.threads, "Threads (default: every physical core)")->check(CLI::Range(0, 1024));
   verb.add_option("--format", load.format,
                   "Weights in memory: stored (as in the files), bf16, q8, or q4 (experts 4.5 bits, the rest 8.5)");
-  verb.add_option("--activations", load.activations,
-                  "f32 (bits never depend on the batch), bf16 (tiles where the processor has them), int8 (faster, less "
-                  "exact), or auto: bf16 for packed formats");
+  CLI::Option* activations = verb.add_option("--activations", load.activations,
+                                             "f32 (bits never depend on the batch), bf16 (tiles where the processor "
+                                             "has them), int8 (faster, less exact), or auto: bf16 for packed formats");
+  verb.add_flag_callback(
+          "--deterministic", [this] { load.activations = "f32"; },
+          "A token's bits depend on its sequence alone, not on the batch nor on how a prompt is cut; the same as "
+          "--activations f32, and slower for prompts where the processor has tiles")
+      ->excludes(activations);
   verb.add_option("--kv", load.kv, "Keys and values: f32, bf16, int8, or auto: bf16 for packed formats, else f32");
   verb.add_option("--head", load.head,
                   "LM head: full, two-stage (4 bits first, the likely rows exactly), or auto: two-stage for packed "

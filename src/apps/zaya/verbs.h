@@ -18,6 +18,7 @@ Action add_tokenize(CLI::App& verb);
 Action add_template(CLI::App& verb);
 Action add_synth(CLI::App& verb);
 Action add_bench(CLI::App& verb);
+Action add_doctor(CLI::App& verb);
 Action add_pack(CLI::App& verb);
 
 }  // namespace zaya::app

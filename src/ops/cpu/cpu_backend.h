@@ -20,6 +20,7 @@ class CpuBackend final : public Backend {
 
   std::string name() const override;
   int threads() const override { return team_.size(); }
+  std::string kernel_for(const Matrix& w, int64_t n) const override;
 
   void embed(const Matrix& embedding, std::span<const int32_t> tokens, const float* scale, const float* bias,
              float* out) override;

@@ -12,11 +12,10 @@ namespace zaya::ops {
 namespace {
 
 // Operations per second of the team, each worker doing `work`, which returns the operations it did.
-double measure(cpu::ThreadTeam& team, const std::function<double()>& work) {
-  constexpr int kRuns = 7;
+double measure(cpu::ThreadTeam& team, int runs, const std::function<double()>& work) {
   std::vector<double> rates;
   std::vector<double> done(static_cast<size_t>(team.size()));
-  for (int i = 0; i < kRuns; ++i) {
+  for (int i = 0; i < std::max(1, runs); ++i) {
     const auto start = std::chrono::steady_clock::now();
     team.run([&](int worker) { done[static_cast<size_t>(worker)] = work(); });
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
@@ -25,25 +24,20 @@ double measure(cpu::ThreadTeam& team, const std::function<double()>& work) {
     rates.push_back(sum / elapsed.count());
   }
   std::sort(rates.begin(), rates.end());
-  return rates[kRuns / 2];
+  return rates[rates.size() / 2];
 }
 
 }  // namespace
 
-Peak vector_peak(cpu::ThreadTeam& team, cpu::Isa isa) {
+std::vector<Peak> arithmetic_peaks(cpu::ThreadTeam& team, cpu::Isa isa, int runs) {
   const Kernels& kernels = kernels_for(isa);
-  constexpr int64_t kIterations = 4'000'000;  // some 20 ms
-  return {.name = std::string("fp32 vectors (") + cpu::isa_name(std::min(isa, cpu::Isa::avx512)) + ")",
-          .flop_per_s = measure(team, [&] { return kernels.busy(kIterations); })};
-}
-
-Peak tile_peak(cpu::ThreadTeam& team, cpu::Isa isa) {
-  Peak peak{.name = "bf16 tiles (amx)"};
-  constexpr int64_t kIterations = 400'000;
+  constexpr int64_t kVectorRounds = 4'000'000, kTileRounds = 400'000;  // some 20 ms each
+  std::vector<Peak> peaks{{std::string("fp32 vectors (") + cpu::isa_name(std::min(isa, cpu::Isa::avx512)) + ")",
+                           measure(team, runs, [&] { return kernels.busy(kVectorRounds); })}};
   if (const AmxKernels* amx = amx_kernels(isa)) {
-    peak.flop_per_s = measure(team, [&] { return amx->busy(kIterations); });
+    peaks.push_back({"bf16 tiles (amx)", measure(team, runs, [&] { return amx->busy(kTileRounds); })});
   }
-  return peak;
+  return peaks;
 }
 
 }  // namespace zaya::ops

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "cpu/isa.h"
 #include "cpu/thread_team.h"
@@ -9,12 +10,11 @@
 namespace zaya::ops {
 
 struct Peak {
-  std::string name;       // "fp32 fma (avx512)", "bf16 tiles (amx)"
-  double flop_per_s = 0;  // the whole team
+  std::string name;     // "fp32 vectors (avx512)", "bf16 tiles (amx)"
+  double op_per_s = 0;  // the whole team; a multiply-add is two operations
 };
 
-// FP32 multiply-adds, and BF16 tiles if `isa` has them; medians of several short runs.
-Peak vector_peak(cpu::ThreadTeam& team, cpu::Isa isa);
-Peak tile_peak(cpu::ThreadTeam& team, cpu::Isa isa);  // flop_per_s 0 without tiles
+// FP32 multiply-adds, and tiles if `isa` has them: each the median of `runs` runs of some 20 ms.
+std::vector<Peak> arithmetic_peaks(cpu::ThreadTeam& team, cpu::Isa isa, int runs = 7);
 
 }  // namespace zaya::ops

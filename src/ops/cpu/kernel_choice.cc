@@ -1,0 +1,15 @@
+// Says which kernel multiply() takes (cpu_backend.cc): for people, by way of `zaya doctor`.
+#include <algorithm>
+
+#include "ops/cpu/cpu_backend.h"
+
+namespace zaya::ops {
+
+std::string CpuBackend::kernel_for(const Matrix& w, int64_t n) const {
+  if (on_tiles(w, n)) return "amx bf16 tiles";
+  const std::string vectors = cpu::isa_name(std::min(isa_, cpu::Isa::avx512));
+  if (!is_packed(w.type)) return vectors + " as stored";
+  return vectors + (n == 1 ? " one row" : " rows together");
+}
+
+}  // namespace zaya::ops
