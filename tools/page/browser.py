@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import threading
+import time
 
 from playwright.sync_api import sync_playwright
 
@@ -64,7 +65,15 @@ class Visit:
 
     def done(self):
         self.page.wait_for_selector(".message.assistant:last-child .actions")
-        self.page.wait_for_function("document.querySelector('#send').getAttribute('aria-label') === 'Send'")
+        self.page.wait_for_selector("#send[aria-label=Send]")
+
+    def until(self, condition):
+        """Waits for a JavaScript expression; wait_for_function would need eval(), which the page's policy forbids."""
+        deadline = time.monotonic() + PATIENCE / 1000
+        while not self.page.evaluate(condition):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"never: {condition}")
+            self.page.wait_for_timeout(50)
 
     def last(self):
         return self.page.locator(".message.assistant").last

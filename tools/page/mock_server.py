@@ -53,8 +53,8 @@ class Answer:
         self.key = next((key for key in ANSWERS if key in self.question.lower()), "default")
 
     def parts(self):
-        pause = 0.08 if "slow" in self.question.lower() else 0 if self.key in ("long", "endless") else 0.012
-        size = 4 if self.key != "long" else 24
+        pause = 0.08 if "slow" in self.question.lower() else 0 if self.key in ("long", "endless", "hostile") else 0.012
+        size = 24 if self.key in ("long", "endless", "hostile") else 4
         if self.thinks:
             pieces = pieces_of(REASONING.get(self.key, REASONING["default"]), size)
             for piece in pieces[:self.budget]:
@@ -77,7 +77,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if path == "/health":
             self.send(200, b'{"status":"ok"}', "application/json")
         elif path == "/v1/models":
-            model = {"id": "ZAYA1-8B", "object": "model", "owned_by": "zyphra", "context_length": 131072}
+            model = {"id": "ZAYA1-8B", "object": "model", "owned_by": "zyphra", "max_model_len": 131072, "markovian_rsa": True}
             self.send(200, json.dumps({"object": "list", "data": [model]}).encode(), "application/json")
         elif path in self.assets:
             asset = self.assets[path]
@@ -130,8 +130,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.chunk({"role": "assistant", "content": ""})
         time.sleep(0.15)
         if body.get("markovian_rsa"):
-            for entry in sample_run.entries(random.Random(7), pace=0.004):
-                self.event({"object": "markovian_rsa.event", "event": entry}, "markovian_rsa")
+            for entry in sample_run.entries(random.Random(7), pace=0.03):
+                self.event(entry, "markovian_rsa")
         finish = "stop"
         for kind, text, pause in answer.parts():
             if count >= answer.limit:
@@ -150,7 +150,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.event({"object": "chat.completion.chunk", "choices": [],
                     "usage": {"prompt_tokens": answer.prompt_tokens, "completion_tokens": count, "total_tokens": answer.prompt_tokens + count,
                               "completion_tokens_details": {"reasoning_tokens": thought}, "prompt_tokens_details": {"cached_tokens": 0}},
-                    "timings": {"tokens_per_second": count / took, "time_to_first_token_ms": 1000 * ((first or start) - start)}})
+                    "timings": {"predicted_n": count, "predicted_ms": 1000 * took, "predicted_per_second": (count - 1) / took}})
         self.event("[DONE]")
 
     def send(self, status, body, content_type, extra=None):

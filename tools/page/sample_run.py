@@ -24,56 +24,56 @@ STEPS = [
 ANSWERS = ["400", "360", "320", "240"]
 
 
-def entries(source, n=16, c=4, t=2, beta=8192, tau=2048, preset="small", pace=0.0):
-    """The journal's lines as dicts, in the order of a run; `pace` sleeps for each."""
+def entries(source, n=16, c=4, t=2, beta=8192, tau=2048, pace=0.0, progress=True):
+    """The lines as dicts, in the order of a run; `pace` sleeps for each, `progress` adds what only live runs tell."""
     now = 0.0
 
-    def tell(entry):
+    def tell(entry, at=True):
         if pace:
             time.sleep(pace)
-        return {**entry, "time": round(now, 3)}
+        return {"event": entry["event"], "at": round(now, 3), **entry} if at else entry
 
-    yield tell({"type": "run", "problem": QUESTION, "model": "ZAYA1-8B",
-                "settings": {"method": "markovian_rsa", "preset": preset, "population": n, "aggregation_size": c, "rounds": t,
-                             "thinking_budget": beta, "tail_length": tau, "seed": 7}})
-    total, answers = 0, []
+    yield tell({"event": "run", "version": 1, "id": "sample", "problem": QUESTION, "rounds": t + 1, "model": "ZAYA1-8B",
+                "settings": {"method": "markovian_rsa", "N": n, "C": c, "T": t, "beta": beta, "tau": tau, "seed": 7, "widths": []}}, at=False)
+    total, shown, cached = 0, 0, 0
     for number in range(t + 1):
         lengths = [int(beta * min(1.0, max(0.16, source.gauss(0.62 - 0.11 * number, 0.19)))) for _ in range(n)]
         texts = [" ".join(source.sample(STEPS, len(STEPS))) + "\n\n" + " ".join(source.sample(STEPS, 4)) for _ in range(n)]
         for index in range(n):
             now += 0.02
-            parents = sorted(source.sample(range(n), c)) if number else []
-            yield tell({"type": "candidate_start", "round": number, "candidate": index, "parents": parents,
-                        "prompt_tokens": 96 + (c * tau + 60 if number else 0)})
-        begun = now
-        done = set()
+            yield tell({"event": "start", "round": number, "candidate": index, "parents": sorted(source.sample(range(n), c)) if number else []})
+        begun, done, votes = now, set(), {}
         for tick in range(1, 25):
             now = begun + tick * 9.0
             for index in range(n):
-                if index in done:
-                    continue
-                tokens = min(lengths[index], tick * beta // 24)
-                if tokens < lengths[index]:
-                    at, to = [len(texts[index]) * part // lengths[index] for part in (tokens - beta // 24, tokens)]
-                    yield tell({"type": "tokens", "round": number, "candidate": index, "tokens": tokens, "reasoning": texts[index][max(0, at):to]})
+                if index in done or lengths[index] > tick * beta // 24:
                     continue
                 done.add(index)
                 weights = [[5, 4, 3, 3], [12, 3, 2, 1], [30, 2, 1, 0]][min(number, 2)]
                 answer = None if lengths[index] >= beta else source.choices(ANSWERS, weights)[0]
-                if number == t and answer:
-                    answers.append(answer)
-                total += tokens
-                yield tell({"type": "candidate_done", "round": number, "candidate": index, "tokens": tokens, "reasoning": texts[index],
-                            "tail": texts[index][-len(texts[index]) * tau // max(tau, tokens):], "answer": answer,
-                            "content": f"The answer is $\\boxed{{{answer}}}$." if answer else "", "end": "finished" if answer else "budget"})
-                if number == t:
-                    yield tell({"type": "vote", "round": t, "votes": [{"answer": one, "count": answers.count(one)} for one in dict.fromkeys(answers)]})
-    best = max(set(answers), key=answers.count)
-    yield tell({"type": "done", "answer": best, "stopped": "complete", "new_tokens": total, "seconds": round(now, 1)})
+                if answer:
+                    votes.setdefault(answer, []).append(index)
+                total += lengths[index]
+                prompt = 96 + (c * tau + 60 if number else 0)
+                shown, cached = shown + prompt, cached + (prompt // 3 if number else 95)
+                tail = texts[index][-(len(texts[index]) * tau // max(tau, lengths[index])):]
+                yield tell({"event": "trace", "round": number, "candidate": index, "end": "stop" if answer else "length", "closed": not answer,
+                            "answer": answer, "new_tokens": lengths[index], "prompt_tokens": prompt, "cached_prompt_tokens": prompt // 3 if number else 95,
+                            "reasoning": {"text": texts[index], "tokens": lengths[index]}, "tail": {"text": tail},
+                            "final": {"text": f"The answer is $\\boxed{{{answer}}}$." if answer else "", "tokens": 9 if answer else 0}})
+            running = [{"round": number, "candidate": index, "new_tokens": tick * beta // 24} for index in range(n) if index not in done]
+            if progress and running:
+                yield tell({"event": "progress", "running": running})
+        classes = [{"answer": answer, "votes": len(given), "finished": len(given), "candidates": given} for answer, given in votes.items()]
+        yield tell({"event": "votes", "round": number, "votes": classes})
+    best = max(classes, key=lambda one: one["votes"])
+    yield tell({"event": "result", "answer": best["answer"], "text": f"The answer is {best['answer']}.", "round": t, "candidate": best["candidates"][0],
+                "choice": "vote", "stopped": "complete", "votes": classes, "new_tokens": total, "wasted_tokens": 0,
+                "prompt_tokens": shown, "cached_prompt_tokens": cached})
 
 
 def main():
-    for entry in entries(random.Random(int(sys.argv[1]) if len(sys.argv) > 1 else 7)):
+    for entry in entries(random.Random(int(sys.argv[1]) if len(sys.argv) > 1 else 7), progress=False):
         print(json.dumps(entry))
 
 

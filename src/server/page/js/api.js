@@ -49,7 +49,7 @@ export async function list_models() {
   return models.filter((model) => typeof model?.id === "string").slice(0, 100).map((model) => ({
     id: model.id,
     context: first_number(model.context_length, model.max_model_len, model.meta?.n_ctx, model.context_window),
-    rsa: model.markovian_rsa !== false && model.capabilities?.markovian_rsa !== false,
+    rsa: Boolean(model.markovian_rsa),
   }));
 }
 
@@ -75,7 +75,7 @@ function request_body(messages, model, rsa) {
 }
 
 // Yields {type: "reasoning"|"content", text}, {type: "finish", reason}, {type: "usage", prompt, completion, reasoning},
-// {type: "timings", …} and {type: "rsa", event} (an event of board/journal.js), in the order they arrive.
+// {type: "timings", per_second} and {type: "rsa", event} (a line that board/journal.js knows), in the order they arrive.
 export async function* stream_chat({ messages, model, rsa = null, signal }) {
   const response = await request("v1/chat/completions", {
     method: "POST",
@@ -93,8 +93,8 @@ export async function* stream_chat({ messages, model, rsa = null, signal }) {
       throw new ApiError("The server sent something that is not JSON.");
     }
     if (chunk?.error) throw new ApiError(String(chunk.error.message ?? chunk.error).slice(0, 600), chunk.error.code ?? 0);
-    if (event.startsWith("markovian_rsa") || chunk?.object === "markovian_rsa.event") {
-      yield { type: "rsa", event: chunk.event ?? chunk };
+    if (event.startsWith("markovian_rsa") || chunk?.object === "markovian_rsa") {
+      yield { type: "rsa", event: chunk.line ?? chunk };
       continue;
     }
     for (const part of parts_of(chunk)) {
@@ -111,7 +111,7 @@ function* parts_of(chunk) {
   const reasoning = delta.reasoning_content ?? delta.reasoning;
   if (typeof reasoning === "string" && reasoning) yield { type: "reasoning", text: reasoning };
   if (typeof delta.content === "string" && delta.content) yield { type: "content", text: delta.content };
-  if (chunk?.markovian_rsa) yield { type: "rsa", event: chunk.markovian_rsa };
+  if (chunk?.markovian_rsa?.event) yield { type: "rsa", event: chunk.markovian_rsa };
   if (choice?.finish_reason) yield { type: "finish", reason: String(choice.finish_reason) };
   const usage = chunk?.usage;
   if (usage) {
@@ -128,7 +128,6 @@ function* parts_of(chunk) {
     yield {
       type: "timings",
       per_second: first_number(timings.tokens_per_second, timings.predicted_per_second),
-      first_ms: first_number(timings.time_to_first_token_ms, timings.ttft_ms),
     };
   }
 }

@@ -135,7 +135,7 @@ export class Chat {
     const { conversation } = this, model = this.#actions.model();
     const messages = conversation.messages(question, settings.get("system"));
     const node = conversation.add(question.id, { role: "assistant", model: model?.id });
-    const rsa = settings.get("rsa") ? settings.get("rsaPreset") : null;
+    const rsa = settings.get("rsa") && model?.rsa ? settings.get("rsaPreset") : null;
     const generation = new Generation(conversation, node, { messages, model: model?.id, rsa });
     this.#generations.set(conversation.id, generation);
     generation.addEventListener("state", () => this.#read_out(generation));

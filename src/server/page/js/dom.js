@@ -14,6 +14,8 @@ const ICONS = {
   up: "M12 19V5.5M6 11l6-6l6 6",
   down: "M12 5v13.5M6 13l6 6l6-6",
   stop: "M7.5 7.5h9v9h-9z",
+  play: "M8 5.5l11 6.5l-11 6.5z",
+  pause: "M8.5 6v12M15.5 6v12",
   close: "M6 6l12 12M18 6L6 18",
   copy: "M9 9h10v11H9zM15 9V4H5v11h4",
   check: "M5 12.5l4.5 4.5L19 7.5",
@@ -25,6 +27,8 @@ const ICONS = {
   download: "M12 4v11M7 10.5l5 5l5-5M4.5 20h15",
   image: "M4 5h16v14H4zM4 16l5-5l4 4l3-3l4 4M15.5 9.5h.01",
 };
+
+const FILLED = new Set(["stop", "play"]);
 
 // el("button", {class: "x", text: "y", on: {click: f}, "aria-label": "z"}, child, "text", …)
 export function el(tag, properties = {}, ...children) {
@@ -47,7 +51,7 @@ function fill(element, properties, children) {
 }
 
 export function icon(name) {
-  return svg("svg", { class: "icon", viewBox: "0 0 24 24", "aria-hidden": "true" }, svg("path", { d: ICONS[name] }));
+  return svg("svg", { class: FILLED.has(name) ? "icon filled" : "icon", viewBox: "0 0 24 24", "aria-hidden": "true" }, svg("path", { d: ICONS[name] }));
 }
 
 export function icon_button(name, label, click, extra = {}) {

@@ -80,7 +80,6 @@ export class Generation extends EventTarget {
       if (part.cached) node.stats.cached = part.cached;
     } else if (part.type === "timings") {
       if (part.per_second !== null) node.stats.rate = part.per_second;
-      if (part.first_ms !== null) node.stats.first = part.first_ms / 1000;
       this.#exact = part.per_second !== null;
     } else if (part.type === "rsa") {
       (node.journal ??= []).push(part.event);

@@ -25,7 +25,7 @@ const chat = new Chat({
     if (!chat.conversation.empty && !on_board()) replace_address(`#/c/${chat.conversation.id}`);
   },
   show_board: (node) => {
-    board.show_entries(node.journal ?? [], chat.conversation.title);
+    board.show_answer(node.journal ?? [], chat.generation?.node === node ? chat.generation : null);
     location.hash = "#/board";
   },
 });
@@ -92,8 +92,16 @@ async function load_models() {
   select.hidden = models.length < 2;
   name.hidden = models.length > 1;
   show_status(models.length > 0, models[0]?.id ?? "no model");
+  offer_rsa();
   const { context } = models[0] ?? {};
   by_id("welcome-model").textContent = models[0] ? `${models[0].id} answers on this server${context ? `, with a context of ${context.toLocaleString("en-US")} tokens` : ""}.` : "";
+}
+
+// Only where the model on this server is said to have it.
+function offer_rsa() {
+  const offered = (models.find(({ id }) => id === settings.get("model")) ?? models[0])?.rsa ?? false;
+  by_id("rsa-toggle").hidden = !offered;
+  by_id("rsa-preset").hidden = !offered || !settings.get("rsa");
 }
 
 function show_status(up, name) {
@@ -132,7 +140,7 @@ function bind_controls() {
   const show = () => {
     by_id("think-toggle").setAttribute("aria-pressed", String(settings.get("think")));
     by_id("rsa-toggle").setAttribute("aria-pressed", String(settings.get("rsa")));
-    preset.hidden = !settings.get("rsa");
+    offer_rsa();
     preset.value = settings.get("rsaPreset");
   };
   settings.addEventListener("change", show);

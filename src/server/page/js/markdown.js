@@ -1,6 +1,7 @@
-// Markdown and formulas to elements. The way of every character a model writes: marked makes HTML of it, DOMPurify keeps
-// the few elements and attributes listed here, and only then are code boxes, formulas and links made of what is left.
-// Nothing the model writes can load, run, style or name anything.
+// Markdown and formulas to elements. The way of every character a model writes: marked makes HTML of it, in which tags of
+// the model's own are text unless they are the plainest; DOMPurify keeps the few elements and attributes listed here; and
+// only then are code boxes, formulas and links made of what is left. Nothing the model writes can load, run, style or name
+// anything.
 
 import { el, icon, copy_text, announce } from "./dom.js";
 import { highlight } from "./highlight.js";
@@ -33,6 +34,10 @@ const INLINE_FORMULA = [
 ];
 
 const escape_html = (text) => text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+// Tags in a text that may stay tags: without attributes, and only such as shape text.
+const PLAIN_TAG = /^<\/?(?:b|blockquote|br|code|dd|del|details|div|dl|dt|em|h[1-6]|hr|i|kbd|li|mark|ol|p|pre|s|small|span|strong|sub|summary|sup|table|tbody|td|th|thead|tr|u|ul) *\/?>$/i;
+const only_plain_tags = (html) => html.replace(/<!--[^]*?-->/g, "").replace(/<[^<>]*>?/g, (tag) => (PLAIN_TAG.test(tag) ? tag : escape_html(tag)));
+
 const formula_html = (tag) => ({ tex, display }) =>
   `<${tag} data-math="${escape_html(tex)}"${display ? ' data-display="1"' : ""}></${tag}>`;
 
@@ -75,6 +80,9 @@ marked.use({
   renderer: {
     code: (text, language) => `<pre data-lang="${escape_html((language ?? "").split(/\s/)[0])}"><code>${escape_html(text)}</code></pre>`,
     checkbox: (checked) => (checked ? "☑ " : "☐ "),
+    html: only_plain_tags,
+    // Within the likes of <pre>, marked hands on text that it has not escaped.
+    text: (text) => text.replace(/</g, "&lt;"),
     // Pictures would be requests to others: the text and a link stand in for them.
     image: (href, title, text) => `<a href="${escape_html(href ?? "")}" data-lang="image">${escape_html(text || title || "image")}</a>`,
   },

@@ -4,12 +4,14 @@ import { el, icon, icon_button, copy_text, number, seconds } from "./dom.js";
 import { settings } from "./settings.js";
 import { StreamView } from "./stream_view.js";
 import { Board } from "./board/board.js";
+import { Adapter } from "./board/journal.js";
 
 // `actions` are the chat's: edit(node, text), again(node), choose(node), grew(), context(), show_board(node).
 export class MessageView {
   #actions;
   #views = {};
   #timer = 0;
+  #adapter;
 
   constructor(node, conversation, actions) {
     this.node = node;
@@ -200,8 +202,9 @@ export class MessageView {
     if (!this.board) {
       this.board_place.hidden = false;
       this.board = new Board(this.board_place, { small: true, open: () => this.#actions.show_board(this.node) });
+      this.#adapter = new Adapter();
     }
-    this.board.apply(event);
+    for (const one of this.#adapter.events(event)) this.board.apply(one);
     this.#actions.grew();
   }
 

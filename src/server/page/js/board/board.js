@@ -22,6 +22,7 @@ export class Board {
   // `choose(candidate)`: one was clicked. `small`: within an answer; `open` then leads to the large board.
   constructor(place, { small = false, choose = null, open = null } = {}) {
     this.model = new RunModel();
+    this.#small = small;
     this.#choose = choose ?? open ?? (() => {});
     this.summary = el("div", { class: "run-summary" });
     this.picture = svg("svg", { class: "board-picture", role: "group", "aria-label": "Candidates by round" });
@@ -41,6 +42,7 @@ export class Board {
   }
 
   #choose;
+  #small;
 
   apply(event) {
     if (!this.#drawn) this.#started = performance.now() - this.model.time * 1000;
@@ -90,7 +92,7 @@ export class Board {
       this.picture.replaceChildren();
       return;
     }
-    const plan = (this.plan = layout(rounds.map((round) => round.length), tally, available));
+    const plan = (this.plan = layout(rounds.map((round) => round.length), tally, available, this.#small ? 560 : innerHeight - Math.max(150, this.frame.getBoundingClientRect().top) - 12));
     this.picture.setAttribute("viewBox", `0 0 ${plan.width} ${plan.total}`);
     this.picture.setAttribute("width", plan.width);
     this.picture.setAttribute("height", plan.total);
@@ -98,7 +100,7 @@ export class Board {
     for (const round of rounds) for (const candidate of round) this.#draw_links(candidate, links);
     for (const round of rounds) for (const candidate of round) cards.append(this.#draw_card(candidate));
     this.picture.replaceChildren(...rounds.map((round, index) => this.#draw_head(round, index)), links, this.#draw_votes(), cards);
-    if (this.#chosen) this.#light(this.#chosen, true);
+    if (this.#chosen) this.#light(this.#chosen);
     const first = this.#nodes.get(focused) ?? this.#nodes.get(this.#chosen) ?? this.#nodes.values().next().value;
     first?.element.setAttribute("tabindex", "0");
     if (focused) this.#nodes.get(focused)?.element.focus();
@@ -117,8 +119,8 @@ export class Board {
   #draw_links(candidate, group) {
     const { plan, model } = this, to = plan.at(candidate.round, candidate.index);
     for (const parent of candidate.parents) {
-      const from = plan.at(candidate.round - 1, parent), { answer } = model.rounds[candidate.round - 1][parent];
-      const element = svg("path", { class: `link ${colour_class(model.colour_of(answer))}${candidate.state === "running" ? " flowing" : ""}`,
+      const from = plan.at(candidate.round - 1, parent), source = model.rounds[candidate.round - 1][parent];
+      const element = svg("path", { class: `link ${colour_class(model.colour(source))}${candidate.state === "running" ? " flowing" : ""}`,
         d: curve(from.x + plan.card, from.y + plan.height / 2, to.x, to.y + plan.height / 2) });
       group.append(element);
       this.#links.push({ element, from: `${candidate.round - 1}:${parent}`, to: `${candidate.round}:${candidate.index}` });
@@ -127,19 +129,19 @@ export class Board {
 
   #draw_card(candidate) {
     const { plan } = this, { x, y } = plan.at(candidate.round, candidate.index), name = `${candidate.round}:${candidate.index}`;
-    const bar_y = plan.height - (plan.roomy ? 9 : 6);
+    const bar_y = plan.height - (plan.roomy ? 8 : 5.5), text_y = plan.roomy ? bar_y / 2 + 5 : bar_y / 2 + 3.6;
     const element = svg("g", { "data-name": name, transform: `translate(${x} ${y})`, role: "button", tabindex: "-1",
       on: {
         click: () => this.choose(candidate.round, candidate.index),
         pointerenter: () => this.#light(name),
-        pointerleave: () => this.#light(this.#chosen, true),
+        pointerleave: () => this.#light(this.#chosen),
         focus: () => this.#light(name),
-        blur: () => this.#light(this.#chosen, true),
+        blur: () => this.#light(this.#chosen),
       } });
     const parts = {
       element, candidate,
-      label: svg("text", { class: "label", x: 10, y: plan.roomy ? (plan.height > 32 ? 19 : 16.5) : 13 }),
-      count: svg("text", { class: "count", x: plan.card - 9, y: plan.roomy ? (plan.height > 32 ? 19 : 16.5) : 13, "text-anchor": "end" }),
+      label: svg("text", { class: "label", x: 10, y: text_y }),
+      count: svg("text", { class: "count", x: plan.card - 9, y: text_y, "text-anchor": "end" }),
       bar: svg("rect", { class: "bar", x: 9, y: bar_y, height: plan.roomy ? 3.5 : 2.5, rx: 1.75 }),
       tail: svg("rect", { class: "tail", y: bar_y, height: plan.roomy ? 3.5 : 2.5, rx: 1.75 }),
       title: svg("title"),
@@ -158,7 +160,7 @@ export class Board {
     if (!parts) return;
     const { plan, model } = this, { config } = model;
     const { state, tokens, answer } = candidate;
-    parts.element.setAttribute("class", `candidate ${state} ${colour_class(model.colour_of(answer))}${this.#chosen === `${candidate.round}:${candidate.index}` ? " chosen" : ""}`);
+    parts.element.setAttribute("class", `candidate ${state} ${colour_class(model.colour(candidate))}${this.#chosen === `${candidate.round}:${candidate.index}` ? " chosen" : ""}`);
     const count = tokens && plan.large ? thousands(tokens) : "";
     const words = state === "waiting" ? "" : state === "running" ? (plan.large ? "thinking" : "…") : state === "cut" ? "cut" : answer ?? "no answer";
     parts.label.textContent = fit(words, plan.card - 20 - count.length * 6.6, plan.roomy ? 12.5 : 10.5);
@@ -176,8 +178,8 @@ export class Board {
   }
 
   #draw_votes() {
-    const { plan, model } = this, group = svg("g", { class: "votes" }), last = model.last_round;
-    const round = model.rounds[last];
+    const { plan, model } = this, group = svg("g", { class: "votes" }), last = model.voting_round;
+    const round = model.rounds[last] ?? [];
     group.append(svg("text", { class: "head-title", x: plan.votes_x, y: 17 }, "Votes"));
     const wanted = round.length, came = round.filter(({ answer }) => answer !== null).length;
     group.append(svg("text", { class: "head-note", x: plan.votes_x, y: 34 }, plan.large ? `${came} of ${wanted} answered` : `${came}/${wanted}`));
@@ -185,15 +187,16 @@ export class Board {
       group.append(svg("rect", { class: "vote-empty", x: plan.votes_x, y: HEAD, width: plan.votes_width, height: plan.total - HEAD - 10, rx: 10 }));
       return group;
     }
-    const winner = model.outcome ? model.outcome.answer || plan.votes[0].answer : null;
+    const { outcome } = model;
+    const is_chosen = (box) => outcome !== null && (outcome.index === null ? box.answer === outcome.answer : box.candidates.includes(outcome.index));
     for (const box of plan.votes) {
       const colour = colour_class(model.colour_of(box.answer));
-      const voters = round.filter(({ answer }) => answer === box.answer);
+      const voters = last === model.last_round ? round.filter(({ index }) => box.candidates.includes(index)) : [];
       voters.forEach((candidate, index) => {
         const from = plan.at(last, candidate.index), share = box.height / voters.length;
-        group.append(svg("path", { class: `ribbon ${colour}`, d: ribbon(from.x + plan.card, from.y + 5, plan.height - 10, box.x, box.y + index * share, share) }));
+        group.append(svg("path", { class: `ribbon ${colour}`, d: ribbon(from.x + plan.card, from.y + 4, plan.height - 8, box.x, box.y + index * share, share) }));
       });
-      const won = box.answer === winner;
+      const won = is_chosen(box);
       const size = Math.min(20, Math.max(12.5, box.height / 3.4)), middle = box.y + box.height / 2;
       const tall = box.height > 50;
       group.append(svg("g", { class: `vote ${colour}${won ? " won" : ""}` },
@@ -208,23 +211,21 @@ export class Board {
   }
 
   // Brings out what a candidate came from and what came of it; null brings out nothing.
-  #light(name, calm = false) {
-    this.picture.classList.toggle("lit", name !== null);
-    if (name === null) return;
-    const [round, index] = name.split(":").map(Number);
-    if (!this.model.rounds[round]?.[index]) return;
-    const relatives = this.model.relatives(round, index);
+  #light(name) {
+    const [round, index] = (name ?? "").split(":").map(Number);
+    const relatives = this.model.rounds[round]?.[index] ? this.model.relatives(round, index) : new Set();
+    this.picture.classList.toggle("lit", relatives.size > 1);
+    if (relatives.size < 2) return;
     for (const [key, { element }] of this.#nodes) element.classList.toggle("near", relatives.has(key));
     for (const { element, from, to } of this.#links) {
       element.classList.toggle("near", relatives.has(from) && relatives.has(to));
     }
-    this.picture.classList.toggle("calm", calm);
   }
 
   choose(round, index) {
     this.#chosen = `${round}:${index}`;
     for (const [key, { element }] of this.#nodes) element.classList.toggle("chosen", key === this.#chosen);
-    this.#light(this.#chosen, true);
+    this.#light(this.#chosen);
     this.#choose(this.model.rounds[round][index]);
   }
 
@@ -266,6 +267,10 @@ export class Board {
     const tokens = model.tokens;
     facts.push(el("span", { class: "fact", text: `${number(tokens)} new tokens` }));
     if (elapsed > 0) facts.push(el("span", { class: "fact", text: seconds(elapsed) }));
+    if (outcome?.prompt_tokens) {
+      const cached = outcome.cached_tokens ? `, ${Math.round(100 * outcome.cached_tokens / outcome.prompt_tokens)} % of them shared` : "";
+      facts.push(el("span", { class: "fact", text: `${number(outcome.prompt_tokens)} prompt tokens${cached}` }));
+    }
     if (elapsed > 0.5 && tokens) facts.push(el("span", { class: "fact", text: `${number(tokens / elapsed)} tok/s` }));
     if (outcome) {
       const why = { tokens: "token limit", time: "time limit", decided: "vote decided", interrupted: "interrupted", failed: "failed" }[outcome.stopped];

@@ -3,7 +3,7 @@
 import { el, icon, icon_button, by_id, toast, seconds } from "../dom.js";
 import { StreamView } from "../stream_view.js";
 import { Board } from "./board.js";
-import { Adapter, parse_journal } from "./journal.js";
+import { Adapter, parse_journal, with_progress } from "./journal.js";
 import { RunModel } from "./run.js";
 import { TracePanel } from "./trace.js";
 
@@ -41,7 +41,7 @@ export class BoardPage {
   }
 
   #build_controls() {
-    this.play = icon_button("right", "Replay", () => this.#toggle_play());
+    this.play = icon_button("play", "Replay", () => this.#toggle_play());
     this.slider = el("input", { type: "range", min: "0", max: "0", value: "0", "aria-label": "Moment of the run" });
     this.slider.addEventListener("input", () => {
       this.#stop();
@@ -57,18 +57,17 @@ export class BoardPage {
     if (!file) return;
     try {
       const { events, skipped } = parse_journal(await file.text());
-      this.show(events, file.name);
+      this.show(events);
       if (skipped) toast(`${skipped} unreadable ${skipped === 1 ? "line was" : "lines were"} left out.`);
     } catch (error) {
       toast(error.message);
     }
   }
 
-  // Shows a run from its events; more may follow through `add` while it runs.
-  show(events, name = "") {
+  show(events) {
     this.#stop();
     this.#events = [...events];
-    this.name = name;
+    this.generation = null;
     this.drop.hidden = true;
     this.run.hidden = false;
     this.panel.hide();
@@ -84,12 +83,18 @@ export class BoardPage {
     this.question.replaceChildren(...(text ? [body] : []));
   }
 
-  show_entries(entries, name) {
+  // The run of an answer, from its journal's lines; `generation` is there while it goes on.
+  show_answer(lines, generation = null) {
     const adapter = new Adapter();
-    this.show(entries.flatMap((entry) => adapter.events(entry)), name);
+    const events = lines.flatMap((line) => adapter.events(line));
+    this.show(generation ? events : with_progress(events));
+    generation?.addEventListener("rsa", ({ detail }) => {
+      if (this.generation === generation) this.#add(adapter.events(detail));
+    });
+    this.generation = generation;
   }
 
-  add(events) {
+  #add(events) {
     const following = this.#shown === this.#events.length;
     this.#events.push(...events);
     this.slider.max = String(this.#events.length);
@@ -117,7 +122,7 @@ export class BoardPage {
       return;
     }
     if (this.#shown === this.#events.length) this.#go(0);
-    this.#set_play("stop", "Pause");
+    this.#set_play("pause", "Pause");
     // Through the run's own time where it tells it, else through its events.
     const total = this.#events.at(-1)?.time || 0, began = performance.now();
     const from = total ? this.#model.time / total : this.#shown / this.#events.length;
@@ -135,7 +140,7 @@ export class BoardPage {
   #stop() {
     clearInterval(this.#timer);
     this.#timer = 0;
-    this.#set_play("right", "Replay");
+    this.#set_play("play", "Replay");
   }
 
   #set_play(name, label) {

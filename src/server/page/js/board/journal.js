@@ -1,49 +1,83 @@
-// The one place that knows how runs are written down: journal lines and stream events to the events of run.js.
+// The one place that knows how runs are written down: lines of journals and of `zaya solve --json`, which streams carry
+// too, to the events of run.js. docs/markovian-rsa.md describes the lines.
 
-// Reads a journal: JSON lines. Returns {events, skipped}; throws with a sentence when it is none.
-const MOST_BYTES = 300e6;
+const MOST_BYTES = 300e6, MOST_LINES = 500000;
+const STEPS = 24;  // moments put between a candidate's start and its end
 
+// Reads a journal. Returns {events, skipped}; throws with a sentence when it is none.
 export function parse_journal(text) {
   if (text.length > MOST_BYTES) throw new Error("The journal is larger than 300 MB.");
   const adapter = new Adapter(), events = [];
   let skipped = 0;
-  for (const line of text.split("\n")) {
+  for (const line of text.split("\n", MOST_LINES)) {
     if (!line.trim()) continue;
-    let entry;
     try {
-      entry = JSON.parse(line);
+      events.push(...adapter.events(JSON.parse(line)));
     } catch {
       skipped++;  // the last line of a run that was killed
-      continue;
     }
-    events.push(...adapter.events(entry));
   }
   if (!events.some(({ type }) => type === "run")) throw new Error("This is no journal of a run: no line says what the run is.");
-  return { events, skipped };
+  return { events: with_progress(events), skipped };
 }
 
-// Journal entries, in order, to events.
+// Journals tell when a candidate began and ended; that it went on evenly in between is assumed, to show it.
+export function with_progress(events) {
+  if (events.some(({ type }) => type === "text")) return events;
+  const begun = new Map(), more = [];
+  for (const event of events) {
+    const name = `${event.round}:${event.index}`;
+    if (event.type === "start") begun.set(name, event.time ?? 0);
+    if (event.type !== "done" || !(event.time > begun.get(name)) || more.length > 50000) continue;
+    const from = begun.get(name);
+    for (let step = 1; step < STEPS; ++step) {
+      more.push({ type: "text", round: event.round, index: event.index, tokens: Math.round((event.tokens ?? 0) * step / STEPS), time: from + (event.time - from) * step / STEPS });
+    }
+  }
+  // In order of time; what has none stays behind what stood before it.
+  let time = 0;
+  for (const event of events) event.time = time = Math.max(time, event.time ?? 0);
+  return [...events, ...more].sort((a, b) => a.time - b.time);
+}
+
+const text_of = (side) => (typeof side === "string" ? side : typeof side?.text === "string" ? side.text : "");
+
+// Lines, in their order, to events.
 export class Adapter {
-  events(entry) {
-    if (entry === null || typeof entry !== "object") return [];
-    const time = entry.time ?? entry.seconds;
-    const where = { round: entry.round, index: entry.index ?? entry.candidate, time };
-    switch (entry.type) {
-      case "run": {
-        const settings = entry.settings ?? entry;
-        return [{ type: "run", question: entry.question ?? entry.problem, method: settings.method, preset: settings.preset,
-          n: settings.n ?? settings.population, c: settings.c ?? settings.aggregation_size, t: settings.t ?? settings.rounds,
-          beta: settings.beta ?? settings.thinking_budget, tau: settings.tau ?? settings.tail_length, seed: settings.seed,
-          widths: entry.widths ?? settings.widths, model: entry.model, time }];
+  events(line) {
+    if (line === null || typeof line !== "object") return [];
+    const time = Number.isFinite(line.at) ? line.at : undefined;
+    const where = { round: line.round, index: line.candidate, time };
+    switch (line.event) {
+      case "run": return [run_event(line, time)];
+      case "start": return [{ type: "start", ...where, parents: line.parents }];
+      case "delta": return [{ type: "text", ...where, reasoning: line.reasoning, content: line.content, tokens: line.new_tokens }];
+      case "progress":
+        return (Array.isArray(line.running) ? line.running : []).slice(0, 1000)
+          .map((lane) => ({ type: "text", round: lane?.round, index: lane?.candidate, tokens: lane?.new_tokens, time }));
+      case "trace":
+        return [{ type: "done", ...where, tokens: line.new_tokens, prompt_tokens: line.prompt_tokens, cached_tokens: line.cached_prompt_tokens,
+          reasoning: text_of(line.reasoning), content: text_of(line.final), tail: text_of(line.tail), answer: line.answer, end: line.end,
+          carried: line.carried === true, failure: line.failure, endpoint: line.endpoint }];
+      case "votes": return [{ type: "votes", round: line.round, votes: classes_of(line.votes), time }];
+      case "result": {
+        const events = [{ type: "end", answer: line.answer, round: line.round, index: line.candidate, stopped: line.stopped, tokens: line.new_tokens,
+          prompt_tokens: line.prompt_tokens, cached_tokens: line.cached_prompt_tokens, seconds: time, time }];
+        if (Array.isArray(line.votes)) events.unshift({ type: "votes", round: line.round, votes: classes_of(line.votes), time });
+        return events;
       }
-      case "candidate_start": return [{ type: "start", ...where, parents: entry.parents, prompt_tokens: entry.prompt_tokens }];
-      case "tokens": return [{ type: "text", ...where, reasoning: entry.reasoning, content: entry.content ?? entry.text, tokens: entry.tokens }];
-      case "candidate_done":
-        return [{ type: "done", ...where, parents: entry.parents, tokens: entry.tokens, reasoning: entry.reasoning, content: entry.content,
-          tail: entry.tail, answer: entry.answer, end: entry.end }];
-      case "vote": return [{ type: "votes", round: entry.round, votes: entry.votes, time }];
-      case "done": return [{ type: "end", answer: entry.answer, stopped: entry.stopped, tokens: entry.new_tokens, seconds: entry.seconds, time }];
     }
     return [];
   }
 }
+
+function run_event(line, time) {
+  const settings = line.settings ?? {}, widths = [];
+  const rounds = Number.isInteger(line.rounds) ? Math.min(line.rounds, 100) : (settings.T ?? 0) + 1;
+  // One more round than T + 1 is a last candidate that aggregates all.
+  for (let round = 0; round < rounds; ++round) widths.push(settings.widths?.[round] ?? (round <= settings.T ? settings.N : 1));
+  return { type: "run", question: line.problem, method: settings.method, preset: line.preset ?? settings.preset, n: settings.N, c: settings.C, t: settings.T,
+    beta: settings.beta, tau: settings.tau, seed: settings.seed, widths, model: line.model, time };
+}
+
+const classes_of = (votes) => (Array.isArray(votes) ? votes.map((vote) => ({ answer: vote?.answer, count: vote?.votes, candidates: vote?.candidates })) : []);

@@ -1,13 +1,15 @@
 // Where things stand on the board, in pixels: a column per round, a lane per candidate, the votes on the right.
 
-export const HEAD = 50;  // above the lanes
+export const HEAD = 48;  // above the lanes
 
-export function layout(widths, vote_classes, available) {
+// `room_below` is the height that can be seen: lanes move together to fit, as far as they stay readable.
+export function layout(widths, vote_classes, available, room_below = Infinity) {
   const columns = widths.length, lanes = Math.max(1, ...widths);
-  const height = lanes <= 8 ? 36 : lanes <= 16 ? 30 : 22, pitch = height + (lanes <= 16 ? 8 : 5);
+  const pitch = Math.max(lanes <= 16 ? 32 : 24, Math.min(lanes <= 8 ? 46 : lanes <= 16 ? 39 : 28, (room_below - HEAD - 14) / lanes));
+  const height = Math.floor(pitch * 0.8);
   // A card is as wide as there is room for; links need some too. Where even the least does not fit, the board scrolls.
-  const least_card = 62, most_card = 158, least_gap = 26, most_gap = 150;
-  const votes = Math.min(150, Math.max(76, available * 0.16));
+  const least_card = 54, most_card = 158, least_gap = 24, most_gap = 150;
+  const votes = Math.min(150, Math.max(66, available * 0.16));
   const room = available - votes - 4;
   let card = Math.min(most_card, Math.max(least_card, room / columns * 0.58));
   let gap = (room - card * columns) / columns;
@@ -25,7 +27,7 @@ export function layout(widths, vote_classes, available) {
   const votes_x = 2 + columns * (card + gap);
   return {
     card, height, pitch, gap, at, votes: stack(vote_classes, inner, votes_x, votes), votes_x, votes_width: votes,
-    width: votes_x + votes + 2, total: HEAD + inner + 10, large: card >= 96, roomy: height >= 30,
+    width: votes_x + votes + 2, total: HEAD + inner + 10, large: card >= 96, roomy: height >= 25,
   };
 }
 
@@ -38,8 +40,8 @@ function stack(classes, height, x, width) {
   const free = height - least * shown.length - space * (shown.length - 1);
   const sum = shown.reduce((all, { count }) => all + count, 0);
   let y = HEAD;
-  return shown.map(({ answer, count }) => {
-    const box = { answer, count, x, y, width, height: least + Math.max(0, free) * count / sum };
+  return shown.map(({ answer, count, candidates }) => {
+    const box = { answer, count, candidates, x, y, width, height: least + Math.max(0, free) * count / sum };
     y += box.height + space;
     return box;
   });

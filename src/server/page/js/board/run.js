@@ -1,10 +1,11 @@
 // A run of Markovian RSA as the board shows it, built from events (journal.js makes them of journals and streams):
 //   {type: "run", question, method, preset, n, c, t, beta, tau, widths, model, seed, time}
-//   {type: "start", round, index, parents, prompt_tokens, time}
+//   {type: "start", round, index, parents, time}
 //   {type: "text", round, index, reasoning, content, tokens, time}    new text, and the tokens so far
-//   {type: "done", round, index, tokens, reasoning, content, tail, answer, end, time}
-//   {type: "votes", round, votes: [{answer, count}], time}
-//   {type: "end", answer, stopped, tokens, seconds, time}
+//   {type: "done", round, index, tokens, prompt_tokens, cached_tokens, reasoning, content, tail, answer, end, carried, failure,
+//    endpoint, time}
+//   {type: "votes", round, votes: [{answer, count, candidates}], time}    equal answers together
+//   {type: "end", answer, round, index, stopped, tokens, prompt_tokens, cached_tokens, seconds, time}
 // `time` is in seconds since the run began. Events come from files that anybody may have written: what does not fit is
 // left out, and nothing grows without bound.
 
@@ -18,8 +19,8 @@ export class RunModel {
     this.config = null;
     this.rounds = [];     // of candidates
     this.answers = [];    // distinct ones, in the order in which they appeared; their index is their colour
-    this.votes = null;    // as the run counted them: {round, classes: [{answer, count}]}
-    this.outcome = null;  // {answer, stopped, tokens, seconds}
+    this.votes = new Map();  // by round, as the run counted them: [{answer, count, candidates}]
+    this.outcome = null;     // the "end" event, checked
     this.time = 0;
   }
 
@@ -32,15 +33,12 @@ export class RunModel {
       case "text": return this.#text(event);
       case "done": return this.#done(event);
       case "votes":
-        if (Array.isArray(event.votes)) {
-          this.votes = { round: whole(event.round), classes: event.votes.slice(0, 200)
-            .filter((vote) => typeof vote?.answer === "string" && Number.isFinite(vote.count) && vote.count > 0)
-            .map(({ answer, count }) => ({ answer: text(answer, 400), count })) };
-          for (const { answer } of this.votes.classes) this.colour_of(answer);
-        }
+        this.#votes(event);
         return true;
       case "end":
-        this.outcome = { answer: text(event.answer, 2000), stopped: text(event.stopped, 60), tokens: whole(event.tokens), seconds: event.seconds ?? null };
+        this.outcome = { answer: text(event.answer, 2000), stopped: text(event.stopped, 60), round: whole(event.round), index: whole(event.index),
+          tokens: whole(event.tokens), prompt_tokens: whole(event.prompt_tokens), cached_tokens: whole(event.cached_tokens),
+          seconds: Number.isFinite(event.seconds) ? event.seconds : null };
         for (const round of this.rounds) {
           for (const candidate of round) if (candidate.state === "running") candidate.state = "cut";
         }
@@ -65,17 +63,31 @@ export class RunModel {
     const candidates = (this.rounds[round] ??= []);
     while (candidates.length <= index) {
       candidates.push({ round, index: candidates.length, state: "waiting", parents: [], tokens: 0, prompt_tokens: null,
-        reasoning: "", content: "", tail: "", answer: null, end: "", started: null, ended: null });
+        reasoning: "", content: "", tail: "", answer: null, kind: null, end: "",
+        failure: "", endpoint: "", cached_tokens: null, carried: false, started: null, ended: null });
     }
     return candidates[index];
   }
 
-  #start({ round, index, parents, prompt_tokens, time }) {
+  // Answers that are spelt differently may be equal: the run says which are, and then they have one colour.
+  #votes({ round, votes }) {
+    if (!Array.isArray(votes) || !this.rounds[round]) return;
+    const classes = votes.slice(0, 300).filter((vote) => typeof vote?.answer === "string" && whole(vote.count))
+      .map(({ answer, count, candidates }) => ({ answer: text(answer, 400), count, candidates: Array.isArray(candidates) ? candidates.slice(0, MOST_CANDIDATES) : [] }));
+    this.votes.set(round, classes);
+    for (const { answer, candidates } of classes) {
+      this.colour_of(answer);
+      for (const index of candidates) if (this.rounds[round][index]) this.rounds[round][index].kind = answer;
+    }
+  }
+
+  #start({ round, index, parents, time }) {
     const candidate = this.candidate(round, index);
     if (!candidate) return false;
     candidate.state = "running";
     candidate.started = time ?? this.time;
-    candidate.prompt_tokens = whole(prompt_tokens);
+    // It may be started anew after a failure, or by a run that was resumed.
+    Object.assign(candidate, { tokens: 0, reasoning: "", content: "", tail: "", answer: null, kind: null, end: "", ended: null });
     this.#set_parents(candidate, parents);
     return true;
   }
@@ -104,13 +116,22 @@ export class RunModel {
     candidate.ended = event.time ?? this.time;
     candidate.tokens = whole(event.tokens) ?? candidate.tokens;
     for (const name of ["reasoning", "content", "tail"]) if (typeof event[name] === "string") candidate[name] = text(event[name]);
+    candidate.prompt_tokens = whole(event.prompt_tokens);
+    candidate.cached_tokens = whole(event.cached_tokens);
+    candidate.carried = event.carried === true;
+    candidate.failure = text(event.failure, 400);
+    candidate.endpoint = text(event.endpoint, 200);
     candidate.answer = typeof event.answer === "string" && event.answer ? text(event.answer, 400) : null;
     if (event.parents) this.#set_parents(candidate, event.parents);
     if (candidate.answer !== null) this.colour_of(candidate.answer);
     return true;
   }
 
-  // Which of the distinct answers this is; -1 for none.
+  // The colour of a candidate, as the index of its answer; -1 for none.
+  colour(candidate) {
+    return this.colour_of(candidate.kind ?? candidate.answer);
+  }
+
   colour_of(answer) {
     if (answer === null || answer === "") return -1;
     const found = this.answers.indexOf(answer);
@@ -125,15 +146,22 @@ export class RunModel {
   get seconds() { return this.outcome?.seconds ?? this.time; }
   get running() { return this.config !== null && this.outcome === null; }
 
-  // How the answers of the last round stand, most first: as the run counted them, else equal ones together.
+  // The round whose answers are counted: the last, but for a run that ended before it.
+  get voting_round() { return this.outcome?.round ?? this.last_round; }
+
+  // How its answers stand, most first: as the run counted them, else those that are spelt alike together.
   tally() {
-    const round = this.last_round;
-    if (this.votes && (this.votes.round === null || this.votes.round === round)) {
-      return [...this.votes.classes].sort((a, b) => b.count - a.count);
+    const round = this.voting_round, counted = this.votes.get(round);
+    if (counted) return [...counted].sort((a, b) => b.count - a.count);
+    const classes = new Map();
+    for (const { index, answer } of this.rounds[round] ?? []) {
+      if (answer === null) continue;
+      if (!classes.has(answer)) classes.set(answer, { answer, count: 0, candidates: [] });
+      const one = classes.get(answer);
+      one.count++;
+      one.candidates.push(index);
     }
-    const counts = new Map();
-    for (const { answer } of this.rounds[round] ?? []) if (answer !== null) counts.set(answer, (counts.get(answer) ?? 0) + 1);
-    return [...counts].map(([answer, count]) => ({ answer, count })).sort((a, b) => b.count - a.count);
+    return [...classes.values()].sort((a, b) => b.count - a.count);
   }
 
   // Everything the candidate goes back to, and everything that goes back to it, as "round:index".

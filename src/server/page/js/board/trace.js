@@ -27,8 +27,12 @@ export class TracePanel {
     const facts = [[state_of(candidate), ""]];
     if (candidate.answer !== null) facts.unshift(["answer", candidate.answer]);
     facts.push(["new tokens", number(candidate.tokens)]);
-    if (candidate.prompt_tokens) facts.push(["prompt tokens", number(candidate.prompt_tokens)]);
+    if (candidate.prompt_tokens) {
+      facts.push(["prompt tokens", number(candidate.prompt_tokens) + (candidate.cached_tokens ? ` (${number(candidate.cached_tokens)} shared)` : "")]);
+    }
     if (candidate.ended !== null && candidate.started !== null) facts.push(["took", seconds(candidate.ended - candidate.started)]);
+    if (candidate.endpoint) facts.push(["by", candidate.endpoint]);
+    if (candidate.failure) facts.push(["failure", candidate.failure]);
     const list = el("dl", { class: "trace-facts" }, ...facts.map(([name, value]) => el("div", {}, el("dt", { text: name }), el("dd", { text: value }))));
     const parts = [list];
     if (candidate.parents.length) parts.push(this.#row("Reads the tails of", candidate.round - 1, candidate.parents));
@@ -62,9 +66,9 @@ export class TracePanel {
   }
 }
 
-function state_of({ state, end }) {
-  if (state !== "done") return { waiting: "waiting", running: "thinking", cut: "cut short" }[state];
-  return { length: "ended at its budget", budget: "ended at its budget", stop: "finished", finished: "finished" }[end] ?? (end || "finished");
+function state_of({ state, end, carried }) {
+  if (state !== "done") return { waiting: "waiting", running: "thinking", cut: end === "failed" ? "failed" : "cut short" }[state];
+  return carried ? "handed on as it was" : { length: "ended at its budget", stop: "finished" }[end] ?? "finished";
 }
 
 // The tail is the end of the reasoning, unless the run was told to pass something else on.
