@@ -53,7 +53,7 @@ class Answer:
         self.key = next((key for key in ANSWERS if key in self.question.lower()), "default")
 
     def parts(self):
-        pause = 0.08 if "slow" in self.question.lower() else 0 if self.key in ("long", "endless", "hostile") else 0.012
+        pause = 0.08 if "slow" in self.question.lower() else 0 if self.key in ("endless", "hostile") else 0.0005 if self.key == "long" else 0.012
         size = 24 if self.key in ("long", "endless", "hostile") else 4
         if self.thinks:
             pieces = pieces_of(REASONING.get(self.key, REASONING["default"]), size)

@@ -234,6 +234,7 @@ class PageTest(unittest.TestCase):
         before = visit.page.evaluate("[location.href.split('#')[0], document.querySelectorAll('body *').length]")
         visit.ask("hostile")
         page, last = visit.page, visit.last()
+        page.wait_for_selector("text=The end of the hostile answer.")
         last.locator(".thinking summary").click()
         page.wait_for_timeout(300)
         self.assertIsNone(page.evaluate("window.pwned ?? null"))
@@ -275,7 +276,7 @@ class PageTest(unittest.TestCase):
         kept = visit.page.evaluate_handle("document.querySelector('.message.assistant .content > *')")
         visit.done()
         last = visit.last()
-        self.assertIn("The end of the long answer.", last.inner_text())
+        visit.page.wait_for_selector("text=The end of the long answer.")
         self.assertEqual(last.locator(".codebox").count(), 140)
         self.assertEqual(last.locator("ol li").count(), 700)
         # The first element is the one that was there from the beginning.
@@ -292,7 +293,7 @@ class PageTest(unittest.TestCase):
     def test_an_endless_line(self):
         visit = self.visit()
         visit.ask("endless")
-        self.assertIn("The end of the line.", visit.last().inner_text())
+        visit.page.wait_for_selector("text=The end of the line.")
         self.assertEqual(visit.page.evaluate("document.querySelector('.message.assistant .content').textContent.match(/x/g).length"), 120000)
 
     def test_pieces_do_not_matter(self):
@@ -307,7 +308,7 @@ class PageTest(unittest.TestCase):
               view.append(text.slice(at, at + cut));
               if (cut < text.length) await new Promise((done) => setTimeout(done, at % 7 ? 0 : 45));
             }
-            view.finish();
+            await view.finish();
             shown.push(root.innerHTML);
           }
           return shown;

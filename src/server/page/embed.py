@@ -44,6 +44,42 @@ TYPES = {
 OWN = ["*.html", "*.svg", "*.webmanifest", "css/*.css", "js/*.js", "js/*/*.js"]
 
 
+SOURCE = r"""// Written by src/server/page/embed.py: not to be edited.
+#include <algorithm>
+#include <array>
+
+#include "server/page.h"
+
+// The assembler copies the bytes, so the compiler has nothing to read.
+#if defined(__APPLE__)
+asm(".const_data\n.globl _zaya_page_bytes\n_zaya_page_bytes:\n.incbin \"@BLOB@\"\n.text\n");
+#else
+asm(".pushsection .rodata\n.globl zaya_page_bytes\nzaya_page_bytes:\n.incbin \"@BLOB@\"\n.popsection\n");
+#endif
+extern "C" const std::byte zaya_page_bytes[];
+
+namespace zaya::server {
+namespace {
+
+// In order of their paths.
+const std::array<Asset, @COUNT@> kAssets{{
+@ROWS@
+}};
+
+}  // namespace
+
+std::span<const Asset> assets() { return kAssets; }
+
+const Asset* find_asset(std::string_view path) {
+  const auto found = std::lower_bound(kAssets.begin(), kAssets.end(), path,
+                                      [](const Asset& asset, std::string_view key) { return asset.path < key; });
+  return found != kAssets.end() && found->path == path ? &*found : nullptr;
+}
+
+}  // namespace zaya::server
+"""
+
+
 class Asset:
     """One file of the page: `path` begins with "/"; `bytes` are as the server sends them, compressed when `gzip`."""
 
@@ -93,44 +129,11 @@ def write(assets, directory):
     blob, rows = bytearray(), []
     for asset in assets:
         rows.append(f'    {{"{asset.path}", "{asset.type}", R"({asset.etag})", '
-                    f"{{page_bytes + {len(blob)}, {len(asset.bytes)}}}, {str(asset.gzip).lower()}}},")
+                    f"{{zaya_page_bytes + {len(blob)}, {len(asset.bytes)}}}, {str(asset.gzip).lower()}}},")
         blob += asset.bytes
-    table = "\n".join(rows)
     (directory / "page_assets.bin").write_bytes(blob)
-    (directory / "page_assets.cc").write_text(f'''// Written by src/server/page/embed.py: not to be edited.
-#include "server/page.h"
-
-#include <algorithm>
-#include <iterator>
-
-// The assembler copies the bytes, so the compiler has nothing to read.
-#if defined(__APPLE__)
-asm(".const_data\\n.globl _page_bytes\\n_page_bytes:\\n.incbin \\"{directory / "page_assets.bin"}\\"\\n.text\\n");
-#else
-asm(".pushsection .rodata\\n.globl page_bytes\\npage_bytes:\\n.incbin \\"{directory / "page_assets.bin"}\\"\\n.popsection\\n");
-#endif
-extern "C" const std::byte page_bytes[];
-
-namespace zaya::server {{
-namespace {{
-
-// In order of their paths.
-const Asset kAssets[] = {{
-{table}
-}};
-
-}}  // namespace
-
-std::span<const Asset> assets() {{ return kAssets; }}
-
-const Asset* find_asset(std::string_view path) {{
-  const auto* found = std::lower_bound(std::begin(kAssets), std::end(kAssets), path,
-                                       [](const Asset& asset, std::string_view key) {{ return asset.path < key; }});
-  return found != std::end(kAssets) && found->path == path ? found : nullptr;
-}}
-
-}}  // namespace zaya::server
-''')
+    (directory / "page_assets.cc").write_text(SOURCE.replace("@BLOB@", str(directory / "page_assets.bin"))
+                                              .replace("@COUNT@", str(len(rows))).replace("@ROWS@", "\n".join(rows)))
     sources = sorted({str(asset.source) for asset in assets})
     (directory / "page_assets.d").write_text(
         f"{directory / 'page_assets.cc'}: " + " ".join(source.replace(" ", "\\ ") for source in sources) + "\n")
@@ -140,9 +143,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=pathlib.Path)
     parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path("/"), help="where usr/share/… is found")
+    parser.add_argument("--empty", action="store_true", help="a program without the page")
     parser.add_argument("--list", action="store_true")
     arguments = parser.parse_args()
-    assets = collect(arguments.root)
+    assets = [] if arguments.empty else collect(arguments.root)
     if arguments.list:
         for asset in assets:
             print(f"{asset.path:40} {asset.type:32} {len(asset.plain):8} {len(asset.bytes):8}")

@@ -215,7 +215,7 @@ export class MessageView {
     this.waiting.hidden = true;
     if (this.thinking.element.classList.contains("live")) this.#end_thinking();
     this.#views.reasoning?.finish();
-    this.#views.content.finish();
+    this.#views.content.finish();  // which goes on by itself if there is much left
     this.generation = null;
     this.unfollow = null;
     if (this.node.reasoning) this.#label_thinking();

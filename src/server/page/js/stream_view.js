@@ -9,7 +9,7 @@ const FENCE = /^(`{3,}|~{3,})([^`\n]*)$/;
 const SHORTEST_PAUSE = 40;    // ms between two renderings
 const PAUSE_PER_COST = 4;     // a rendering may take a fifth of the time
 const PIECE = 4000;           // characters taken at a time
-const SLICE = 10;             // ms of work at a time when a whole text is shown at once
+const SLICE = 12;             // ms of work at a time
 
 export class StreamView {
   #root;
@@ -18,6 +18,7 @@ export class StreamView {
   #tail = [];        // the elements that show #text for now
   #code = null;      // {box, fence, pending}: an open fence
   #timer = 0;
+  #turn = 0;
   #cost = 0;
   #after;
 
@@ -31,33 +32,41 @@ export class StreamView {
   append(text) {
     this.#incoming += text;
     if (this.#timer === 0) {
-      this.#timer = setTimeout(() => this.#show(false), Math.min(1000, Math.max(SHORTEST_PAUSE, PAUSE_PER_COST * this.#cost)));
+      this.#timer = setTimeout(() => this.#show(), Math.min(1000, Math.max(SHORTEST_PAUSE, PAUSE_PER_COST * this.#cost)));
     }
   }
 
+  // No more comes. Resolves when all is shown.
   finish() {
-    this.#show(true);
+    return this.#slices(true);
   }
 
-  // Shows a whole text, in slices, so that a long conversation does not freeze the page. Resolves when it is all there.
-  async set(text) {
+  // Shows a whole text.
+  set(text) {
     this.#incoming = text;
-    let slice = performance.now();
-    while (this.#take(true)) {
-      if (performance.now() - slice < SLICE) continue;
-      await new Promise((resolve) => setTimeout(resolve));
-      slice = performance.now();
-    }
-    this.#after();
+    return this.#slices(true);
   }
 
-  #show(last) {
+  #show() {
+    this.#timer = 0;
+    return this.#slices(false);
+  }
+
+  // A burst or a long text is shown in slices, so that the page stays alive meanwhile.
+  async #slices(last) {
     clearTimeout(this.#timer);
     this.#timer = 0;
-    const start = performance.now();
-    while (this.#take(last));
-    this.#cost = performance.now() - start;
-    this.#after();
+    const turn = ++this.#turn;
+    for (let more = true; more;) {
+      const start = performance.now();
+      do more = this.#take(last);
+      while (more && performance.now() - start < SLICE);
+      this.#cost = performance.now() - start;
+      this.#after();
+      if (!more) return;
+      await new Promise((resolve) => setTimeout(resolve));
+      if (turn !== this.#turn) return;  // somebody else goes on from here
+    }
   }
 
   // Takes some of what came, to the end of a line: the blocks of a burst are told apart before one has to be judged
