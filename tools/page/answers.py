@@ -99,10 +99,12 @@ def long_answer():
 
 ANSWERS = {
     "math": MATH,
+    "1/n²": MATH,
     "hostile": HOSTILE,
     "long": long_answer,
     "endless": "x" * 120000 + "\n\nThe end of the line.",
     "short": "Four.",
+    "two and two": "Four.",
     "default": DEFAULT,
 }
 REASONING = {
@@ -117,6 +119,7 @@ So far: $17 + 60 = 77$, $77 + 52 = 129$, $129 + 68 = 197$, $197 + 131 = 328$, $3
 Let me check the count: 4 + 4 + 2 + 2 + 3 + 2 + 2 + 3 + 2 + 1 = 25, and $\\pi(100) = 25$. Good.
 """,
     "short": "Two and two.",
+    "two and two": "Two and two.",
     "hostile": "<script>window.pwned = 30</script> thinking <img src=x onerror=window.pwned=31> about it",
     "endless": "y" * 30000,
     "long": "Planning the sections.\n\n" * 200,

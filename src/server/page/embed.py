@@ -134,7 +134,7 @@ def write(assets, directory):
     (directory / "page_assets.bin").write_bytes(blob)
     (directory / "page_assets.cc").write_text(SOURCE.replace("@BLOB@", str(directory / "page_assets.bin"))
                                               .replace("@COUNT@", str(len(rows))).replace("@ROWS@", "\n".join(rows)))
-    sources = sorted({str(asset.source) for asset in assets})
+    sources = sorted({str(asset.source) for asset in assets} | {str(HERE / "embed.py")})
     (directory / "page_assets.d").write_text(
         f"{directory / 'page_assets.cc'}: " + " ".join(source.replace(" ", "\\ ") for source in sources) + "\n")
 

@@ -8,7 +8,7 @@ import { code_box, is_too_much, lex, plain, render } from "./markdown.js";
 const FENCE = /^(`{3,}|~{3,})([^`\n]*)$/;
 const SHORTEST_PAUSE = 40;    // ms between two renderings
 const PAUSE_PER_COST = 4;     // a rendering may take a fifth of the time
-const PIECE = 4000;           // characters taken at a time
+const PIECE = 2000;           // characters taken at a time
 const SLICE = 12;             // ms of work at a time
 
 export class StreamView {

@@ -40,7 +40,7 @@ export class TracePanel {
     if (readers.length) parts.push(this.#row("Read by", candidate.round + 1, readers));
     const { before, tail } = split_tail(candidate);
     if (before) parts.push(this.#section("Reasoning", before));
-    if (tail) parts.push(this.#section(`Tail: what the next round is given${model.config?.tau ? `, ${number(model.config.tau)} tokens at most` : ""}`, tail, "tail-text"));
+    if (tail) parts.push(this.#section(`${candidate.round < model.last_round ? "Tail: what the next round is given" : "Tail"}${model.config?.tau ? `, ${number(model.config.tau)} tokens at most` : ""}`, tail, "tail-text"));
     if (candidate.content) parts.push(this.#section("Answer", candidate.content));
     if (!before && !tail && !candidate.content) parts.push(el("p", { class: "note", text: candidate.state === "waiting" ? "Waiting for the round before." : "The run tells no text of this candidate." }));
     this.body.replaceChildren(...parts);
