@@ -10,7 +10,7 @@ namespace {
 template <class Function>
 void for_each_matrix(const model::Weights& weights, Function function) {
   function(weights.embedding);
-  if (weights.head.data != weights.embedding.data) function(weights.head);
+  if (weights.head.exact.data != weights.embedding.data) function(weights.head.exact);
   for (const model::LayerWeights& layer : weights.layers) {
     for (const auto* matrix : {&layer.q, &layer.k, &layer.value_current, &layer.value_delayed, &layer.output,
                                &layer.cca.grouped, &layer.router.down, &layer.router.out}) {

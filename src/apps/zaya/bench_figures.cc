@@ -186,8 +186,7 @@ Result<Figure> Bench::decode(int64_t parallel, int64_t context) {
       sequences.push_back(model_.new_sequence());
       if (context > 0) ZAYA_RETURN_IF_ERROR(feed(sequences.back(), context));
     } else {
-      ZAYA_ASSIGN(model::SequenceState fork, sequences[0].fork());
-      sequences.push_back(std::move(fork));
+      sequences.push_back(sequences[0].fork());
     }
   }
   Ceilings before;
