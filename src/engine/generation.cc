@@ -5,13 +5,22 @@
 namespace zaya::engine {
 namespace {
 
-// The think tags' ids, so that the detokenizer passes their text on to the parser although they are special.
-std::vector<text::TokenId> tag_ids(const text::Tokenizer& tokenizer, const Thinking& thinking) {
+// The ids of tokens whose text comes out although they are special: the think tags, which the parser needs to see, and
+// what the request names.
+std::vector<text::TokenId> visible_ids(const text::Tokenizer& tokenizer, const Request& request) {
+  std::vector<std::string> texts = request.visible_tokens;
+  texts.push_back(request.thinking.open_tag);
+  texts.push_back(request.thinking.close_tag);
   std::vector<text::TokenId> ids;
-  for (const std::string* tag : {&thinking.open_tag, &thinking.close_tag}) {
-    if (const auto id = tokenizer.id_of(*tag)) ids.push_back(*id);
+  for (const std::string& text : texts) {
+    if (const auto id = tokenizer.id_of(text)) ids.push_back(*id);
   }
   return ids;
+}
+
+text::ReasoningParser parser_for(const Thinking& thinking) {
+  if (!thinking.separate) return text::ReasoningParser("", "", false);
+  return text::ReasoningParser(thinking.open_tag, thinking.close_tag, thinking.starts_inside);
 }
 
 }  // namespace
@@ -33,8 +42,8 @@ Generation::Generation(Request request, const text::Tokenizer& tokenizer, int64_
       sink_(std::move(sink)),
       limit_(request_.max_tokens < 0 ? context_left : std::min(request_.max_tokens, context_left)),
       sampler_(request_.sampling, vocabulary),
-      detokenizer_(tokenizer, true, tag_ids(tokenizer, request_.thinking)),
-      parser_(request_.thinking.open_tag, request_.thinking.close_tag, request_.thinking.starts_inside),
+      detokenizer_(tokenizer, true, visible_ids(tokenizer, request_)),
+      parser_(parser_for(request_.thinking)),
       stops_(request_.stop_strings),
       tokenizer_(tokenizer) {
   outcome_.prompt_tokens = static_cast<int64_t>(request_.prompt.size());

@@ -25,6 +25,8 @@ struct Thinking {
   bool starts_inside = false;  // the prompt ended with the open tag
   // Reasoning tokens allowed; at the limit the close tag is forced on the model and it must answer. -1 = no limit.
   int64_t budget = -1;
+  // false: the text is passed on as it stands, tags included, and all of it is answer.
+  bool separate = true;
 };
 
 struct Request {
@@ -34,6 +36,8 @@ struct Request {
   std::vector<text::TokenId> stop_tokens;  // end the answer, and are not part of its text
   std::vector<std::string> stop_strings;   // looked for in the answer, not in the reasoning
   Thinking thinking;
+  // Special tokens whose text belongs to the answer, such as the tags of tool calls; others leave no text.
+  std::vector<std::string> visible_tokens;
   std::stop_token cancel;  // asked before each step
 };
 

@@ -22,7 +22,8 @@ ALLOWED = {
     "model": {"base", "cpu", "checkpoint", "ops"},
     "engine": {"base", "cpu", "checkpoint", "text", "model"},
     "libzaya": {"public", "base", "cpu", "checkpoint", "text", "ops", "model", "engine"},
-    "apps": {"public", "base", "cpu", "checkpoint", "text", "ops", "model", "engine", "libzaya"},
+    "server": {"public", "base", "text", "engine", "libzaya"},
+    "apps": {"public", "base", "cpu", "checkpoint", "text", "ops", "model", "engine", "libzaya", "server"},
     # base/status.h is installed with the public header; nothing else is.
     "public": {"base"},
 }

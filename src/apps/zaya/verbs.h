@@ -12,6 +12,7 @@ using Action = std::function<int()>;
 
 Action add_run(CLI::App& verb);
 Action add_chat(CLI::App& verb);
+Action add_serve(CLI::App& verb);
 Action add_inspect(CLI::App& verb);
 Action add_logits(CLI::App& verb);
 Action add_tokenize(CLI::App& verb);
