@@ -62,6 +62,21 @@ TEST(Generation, WithoutTagsAllIsAnswer) {
   EXPECT_EQ(result.outcome.reasoning_tokens, 0);
 }
 
+TEST(Generation, SpecialTokensShowWhereTheRequestSaysSo) {
+  Request request;
+  request.max_tokens = 4;
+  EXPECT_EQ(play(request, script("a<end>b<end>")).outcome.answer, "ab");
+  request.visible_tokens = {"<end>", "no such token"};
+  EXPECT_EQ(play(request, script("a<end>b<end>")).outcome.answer, "a<end>b<end>");
+
+  Request raw;
+  raw.max_tokens = 4;
+  raw.thinking.separate = false;
+  const Play result = play(raw, script("<think>a</think>b"));
+  EXPECT_EQ(result.outcome.answer, "<think>a</think>b");
+  EXPECT_EQ(result.outcome.reasoning, "");
+}
+
 TEST(Generation, StopStringsCutTheAnswerButNotTheReasoning) {
   Request request;
   request.stop_strings = {"op"};

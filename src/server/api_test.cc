@@ -385,6 +385,7 @@ class Served : public testing::Test {
     backend.stats = [this] { return service->stats(); };
     backend.submit = [this](engine::Request request, engine::EventSink event,
                             engine::DoneSink done) -> Result<Backend::Cancel> {
+      if (places-- == 0) return Status(Code::resource_exhausted, "the queue is full");
       ZAYA_ASSIGN(const auto ticket, service->submit(std::move(request), std::move(event), std::move(done)));
       return Backend::Cancel([ticket] { ticket->cancel(); });
     };
@@ -403,6 +404,7 @@ class Served : public testing::Test {
     if (service) (void)service->drain(0);
   }
 
+  int places = -1;  // submits before one is refused; none is when negative
   std::unique_ptr<Api> api;
   std::unique_ptr<engine::Service> service;
 };
@@ -473,7 +475,8 @@ TEST_F(Served, AClientThatVanishesFreesItsPlace) {
 }
 
 TEST_F(Served, AFullQueueIs429WithRetryAfter) {
-  start({.max_queue = 2});
+  start();
+  places = 2;
   const auto responder = ask(*api, "POST", "/v1/chat/completions", std::string("{\"n\": 16, ") + kQuestion + "}");
   ASSERT_EQ(responder->response.status, 429) << responder->response.body;
   EXPECT_THAT(responder->response.headers, testing::Contains(testing::Key("Retry-After")));

@@ -54,13 +54,13 @@ std::vector<std::string> read_stops(Reader& reader, const char* key, const AskLi
   return stops;
 }
 
-void read_logit_bias(Reader& reader, engine::SamplingParams& sampling) {
+void read_logit_bias(Reader& reader, int64_t vocabulary, engine::SamplingParams& sampling) {
   const Json* map = reader.object("logit_bias");
   if (map == nullptr) return;
   for (const auto& [key, bias] : map->items()) {
     int32_t token = -1;
     const auto [end, failure] = std::from_chars(key.data(), key.data() + key.size(), token);
-    if (failure != std::errc() || end != key.data() + key.size() || token < 0) {
+    if (failure != std::errc() || end != key.data() + key.size() || token < 0 || token >= vocabulary) {
       return reader.fail("logit_bias", fmt::format("has the key \"{}\", which is no token id", key.substr(0, 32)));
     }
     if (!bias.is_number() || !(bias.get<double>() >= -100 && bias.get<double>() <= 100)) {

@@ -51,7 +51,7 @@ void read_sampling(Reader& reader, engine::SamplingParams& sampling);
 std::vector<std::string> read_stops(Reader& reader, const char* key, const AskLimits& limits);
 
 // {"123": -100, …}
-void read_logit_bias(Reader& reader, engine::SamplingParams& sampling);
+void read_logit_bias(Reader& reader, int64_t vocabulary, engine::SamplingParams& sampling);
 
 // Whether and how long the model may think.
 struct ThinkingChoice {

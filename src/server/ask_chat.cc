@@ -177,7 +177,7 @@ void parse_chat(const Json& body, const AskContext& context, Ask& ask, std::opti
 
   engine::SamplingParams sampling = context.backend.session->sampling;
   read_sampling(reader, sampling);
-  read_logit_bias(reader, sampling);
+  read_logit_bias(reader, context.backend.vocabulary(), sampling);
   ask.logprobs = reader.boolean("logprobs").value_or(false);
   const auto top = reader.integer("top_logprobs", 0, 20);
   if (top && !ask.logprobs && *top > 0) reader.fail("top_logprobs", "needs logprobs to be true");
@@ -213,7 +213,7 @@ void parse_completion(const Json& body, const AskContext& context, Ask& ask, std
   ask.echo = reader.boolean("echo").value_or(false);
   engine::SamplingParams sampling = backend.session->sampling;
   read_sampling(reader, sampling);
-  read_logit_bias(reader, sampling);
+  read_logit_bias(reader, context.backend.vocabulary(), sampling);
   if (const auto top = reader.integer("logprobs", 0, 20)) {
     ask.logprobs = true;
     sampling.top_logprobs = static_cast<int>(*top);

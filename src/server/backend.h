@@ -22,6 +22,7 @@ struct Backend {
   std::function<engine::ServiceStats()> stats;
 
   const text::Tokenizer& tokenizer() const { return session->engine->tokenizer(); }
+  int64_t vocabulary() const { return session->engine->vocabulary(); }
   int64_t context() const { return session->engine->model().config().max_positions; }
 };
 

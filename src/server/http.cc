@@ -8,7 +8,6 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/strand.hpp>
 #include <boost/asio/thread_pool.hpp>
-#include <boost/asio/write.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <fmt/chrono.h>
@@ -17,7 +16,6 @@
 #include <atomic>
 #include <condition_variable>
 #include <ctime>
-#include <list>
 #include <mutex>
 #include <optional>
 #include <thread>
