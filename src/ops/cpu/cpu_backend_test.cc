@@ -149,26 +149,26 @@ TEST_P(CpuBackendTest, HeadInTwoStages) {
 // cache.
 TEST_P(CpuBackendTest, AttendsToStoredKeysAndValues) {
   for (KvType type : {KvType::f32, KvType::bf16, KvType::i8}) {
-    for (int64_t window : {0, 600}) {
-      const CcaShape shape{.num_heads = 6, .num_kv_heads = 1, .head_dim = 36, .sliding_window = window};
+    for (const auto& [dim, window] : {std::pair<int64_t, int64_t>(36, 0), {36, 600}, {48, 0}, {48, 601}}) {
+      const CcaShape shape{.num_heads = 6, .num_kv_heads = 1, .head_dim = dim, .sliding_window = window};
       const int64_t start = 1300, count = 3, pages = (start + count + kPageTokens - 1) / kPageTokens;
       std::vector<Floats> memory;
       std::vector<float*> pointers;
       for (int64_t p = 0; p < pages; ++p) {
-        memory.emplace_back(static_cast<size_t>(2 * kPageTokens * kv_slot_bytes(type, 36) / 4));
+        memory.emplace_back(static_cast<size_t>(2 * kPageTokens * kv_slot_bytes(type, dim) / 4));
         pointers.push_back(memory.back().data());
       }
-      ops::Run run{.count = count, .start = start, .cache = {pointers, 0, 1, 36, type}};
+      ops::Run run{.count = count, .start = start, .cache = {pointers, 0, 1, dim, type}};
       for (int64_t position = 0; position < start + count; ++position) {
-        const Floats key = random_.floats(36), value = random_.floats(36);
-        store_kv(type, key.data(), 36, run.cache.key(0, position));
-        store_kv(type, value.data(), 36, run.cache.value(0, position));
+        const Floats key = random_.floats(dim), value = random_.floats(dim);
+        store_kv(type, key.data(), dim, run.cache.key(0, position));
+        store_kv(type, value.data(), dim, run.cache.value(0, position));
       }
       const Floats q = random_.floats(count * shape.q_width());
       Floats expected(q.size()), actual(q.size());
       reference_.attend(shape, std::span(&run, 1), q.data(), expected.data());
       fast_->attend(shape, std::span(&run, 1), q.data(), actual.data());
-      expect_close(expected, actual, 36 * 36 * 16, kv_type_name(type));
+      expect_close(expected, actual, dim * dim * 16, kv_type_name(type));
     }
   }
 }

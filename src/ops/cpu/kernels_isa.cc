@@ -216,12 +216,66 @@ inline void scores_of(const float* queries, const std::byte* keys, int64_t count
   }
 }
 
+#if defined(__AVX512F__)
+// sum() of 16 vectors at once, by the same tree: lane 4g + j of the result is that of totals[g][j].
+inline __m512 sum16(const Vec (&totals)[4][4]) {
+  __m512 heads[4];  // 128 bits for each g, of one j
+  for (int j = 0; j < 4; ++j) {
+    const auto halves = [&](int g) {  // lanes i and i + 8 of two vectors
+      const __m512 a = (__m512)totals[g][j], b = (__m512)totals[g + 1][j];
+      return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+    };
+    const __m512 a = halves(0), b = halves(2);
+    heads[j] = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+  }
+  const auto pairs = [&](int j) {
+    return _mm512_add_ps(_mm512_shuffle_ps(heads[j], heads[j + 1], 0x44),
+                         _mm512_shuffle_ps(heads[j], heads[j + 1], 0xee));
+  };
+  const __m512 a = pairs(0), b = pairs(2);
+  return _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd));
+}
+
+// Four queries against four keys at a time.
+template <class Slot>
+inline int64_t scores_of_fours(const float* queries, const std::byte* keys, int64_t count, int64_t dim, float* out,
+                               int64_t stride) {
+  int64_t j = 0;
+  for (; dim % kLanes == 0 && j + 4 <= count; j += 4) {
+    const std::byte* slots[4];
+    Vec totals[4][4] = {};
+    for (int k = 0; k < 4; ++k) slots[k] = keys + (j + k) * slot_bytes<Slot>(dim);
+    for (int64_t d = 0; d < dim; d += kLanes) {
+      Vec k[4];
+      for (int i = 0; i < 4; ++i) k[i] = Slot::widen(numbers<Slot>(slots[i]) + d);
+      for (int g = 0; g < 4; ++g) {
+        const Vec query = load(queries + g * dim + d);
+        for (int i = 0; i < 4; ++i) totals[g][i] = multiply_add(query, k[i], totals[g][i]);
+      }
+    }
+    const __m512 sums = sum16(totals);
+    const __m128 steps =
+        _mm_setr_ps(Slot::step(slots[0]), Slot::step(slots[1]), Slot::step(slots[2]), Slot::step(slots[3]));
+    _mm_storeu_ps(out + j, _mm_mul_ps(_mm512_extractf32x4_ps(sums, 0), steps));
+    _mm_storeu_ps(out + stride + j, _mm_mul_ps(_mm512_extractf32x4_ps(sums, 1), steps));
+    _mm_storeu_ps(out + 2 * stride + j, _mm_mul_ps(_mm512_extractf32x4_ps(sums, 2), steps));
+    _mm_storeu_ps(out + 3 * stride + j, _mm_mul_ps(_mm512_extractf32x4_ps(sums, 3), steps));
+  }
+  return j;
+}
+#endif
+
 void scores(KvType type, const float* queries, int64_t group, const std::byte* keys, int64_t count, int64_t dim,
             float* out, int64_t stride) {
   with_slots(type, [&](auto slot) {
     int64_t g = 0;
     for (; g + 4 <= group; g += 4) {
-      scores_of<decltype(slot), 4>(queries + g * dim, keys, count, dim, out + g * stride, stride);
+      int64_t done = 0;
+#if defined(__AVX512F__)
+      done = scores_of_fours<decltype(slot)>(queries + g * dim, keys, count, dim, out + g * stride, stride);
+#endif
+      scores_of<decltype(slot), 4>(queries + g * dim, keys + done * slot_bytes<decltype(slot)>(dim), count - done, dim,
+                                   out + g * stride + done, stride);
     }
     for (; g < group; ++g) {
       scores_of<decltype(slot), 1>(queries + g * dim, keys, count, dim, out + g * stride, stride);
@@ -230,10 +284,14 @@ void scores(KvType type, const float* queries, int64_t group, const std::byte* k
 }
 
 SoftmaxSums softmax_weights(float* x, int64_t n, float scale) {
-  float greatest = x[0];
-  for (int64_t i = 1; i < n; ++i) greatest = x[i] > greatest ? x[i] : greatest;
-  Vec total = {};
+  Vec most = splat(x[0]);
   int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) most = load(x + i) > most ? load(x + i) : most;
+  float greatest = x[0];
+  for (; i < n; ++i) greatest = x[i] > greatest ? x[i] : greatest;
+  for (int lane = 0; lane < kLanes; ++lane) greatest = most[lane] > greatest ? most[lane] : greatest;
+  Vec total = {};
+  i = 0;
   for (; i + kLanes <= n; i += kLanes) {
     const Vec e = exp_nonpositive((load(x + i) - greatest) * scale);
     store(x + i, e);
