@@ -70,7 +70,7 @@ std::string Metrics::text(const engine::ServiceStats& engine, const HttpStats& h
   counter("zaya_choices_failed_total", "Choices that failed.", engine.failed);
   counter("zaya_choices_refused_total", "Choices refused because the queue was full.", engine.refused);
   counter("zaya_preemptions_total", "Times a choice gave up its memory and was queued again.", engine.preempted);
-  counter("zaya_cache_evicted_bytes_total", "Bytes evicted from the prefix cache.", engine.evicted_bytes);
+  counter("zaya_cache_evicted_nodes_total", "Nodes given up by the prefix cache to make room.", engine.evicted_nodes);
   gauge("zaya_choices_queued", "Choices waiting for a place.", engine.queued);
   gauge("zaya_choices_running", "Choices in prefill or decode.", engine.running);
   gauge("zaya_batch_tokens", "Tokens of the last step.", engine.batch_tokens_last);

@@ -168,6 +168,8 @@ Action add_serve(CLI::App& verb) {
       ->check(CLI::NonNegativeNumber);
   verb.add_option("--max-queue", to.service.max_queue, "Requests that may wait; beyond: 429 (default: 256)")
       ->check(CLI::Range(0, 1 << 20));
+  verb.add_option("--max-running", to.service.engine.max_running, "Choices that share steps (default: 64)")
+      ->check(CLI::Range(1, 4096));
   verb.add_option("--prefill-chunk", to.service.engine.prefill_chunk, "Prompt tokens per step (default: 512)")
       ->check(CLI::Range(1, 1 << 20));
   verb.add_flag("--no-prefix-cache", options->no_prefix_cache, "Compute every prompt from its start");
