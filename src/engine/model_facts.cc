@@ -53,6 +53,7 @@ uint64_t fingerprint(const model::Model& model) {
   Hash hash;
   for (char c : model.backend().name()) hash.add(int64_t{c});
   const checkpoint::ModelConfig& config = model.config();
+  hash.add(static_cast<int64_t>(model.state_shape().kv_type));
   hash.add(model.page_bytes());
   hash.add(model.state_shape().snapshot_bytes());
   hash.add(config.max_positions);

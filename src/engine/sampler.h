@@ -54,25 +54,22 @@ class Sampler {
   Result<Sampled> sample(std::span<const float> logits);
 
   // The chosen token's logprob record for a token that was forced on the model.
-  Sampled forced(std::span<const float> logits, int32_t token) const;
+  Sampled forced(std::span<const float> logits, int32_t token);
 
  private:
-  struct Candidate {
-    float logit;
-    int32_t token;
-  };
-
+  bool adjusts() const {
+    return !params_.logit_bias.empty() || params_.repetition_penalty != 1.0 || params_.presence_penalty != 0 ||
+           params_.frequency_penalty != 0;
+  }
   void adjust(std::span<float> logits) const;
-  int32_t draw(std::vector<Candidate>& candidates);
-  void attach_logprobs(std::span<const float> logits, Sampled& sampled) const;
+  int32_t draw(std::span<const float> logits, float greatest);
+  void attach_logprobs(std::span<const float> logits, Sampled& sampled);
 
   SamplingParams params_;
   int64_t vocabulary_;
   std::mt19937_64 random_;
   std::unordered_map<int32_t, int64_t> output_counts_;
   std::unordered_map<int32_t, int64_t> prompt_counts_;
-  std::vector<float> adjusted_;
-  std::vector<Candidate> candidates_;
 };
 
 }  // namespace zaya::engine

@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <map>
+#include <random>
 #include <set>
 #include <vector>
 
@@ -122,6 +124,52 @@ TEST(Sampler, NanAndInfinityAreNotChosen) {
   Sampler sampler({.temperature = 0}, 3);
   EXPECT_EQ(sampler.sample(std::vector<float>{nan, kInfinity, -5})->token, 2);
   EXPECT_EQ(sampler.sample(std::vector<float>{nan, nan, nan}).status().code(), Code::malformed);
+}
+
+// Against the same in doubles and by sorting, with as many tokens as the large models have, some of them no numbers.
+TEST(Sampler, LargeVocabulariesAreExactToo) {
+  constexpr size_t kSize = 262147;
+  std::mt19937_64 random(3);
+  std::vector<float> logits(kSize);
+  for (float& logit : logits) logit = static_cast<float>(random() >> 40) / 0x1p20f;  // 0 … 16
+  logits[7] = kInfinity, logits[8] = -kInfinity, logits[9] = std::nanf("");
+  logits[kSize - 2] = 18, logits[100000] = 17.5;
+  std::vector<std::pair<double, int32_t>> sorted;
+  double total = 0;
+  for (size_t i = 0; i < kSize; ++i) {
+    if (!std::isfinite(logits[i])) continue;
+    sorted.emplace_back(-std::exp(logits[i] - 18.0), static_cast<int32_t>(i));
+    total -= sorted.back().first;
+  }
+  std::sort(sorted.begin(), sorted.end());
+
+  Sampler greedy({.temperature = 0, .top_logprobs = 3}, kSize);
+  const Sampled best = *greedy.sample(logits);
+  EXPECT_EQ(best.token, static_cast<int32_t>(kSize - 2));
+  EXPECT_NEAR(best.chosen->logprob, -std::log(total), 1e-6);
+  EXPECT_EQ(best.top[1].token, 100000);
+
+  for (const double top_p : {0.001, 0.3, 0.95}) {
+    std::set<int32_t> nucleus;
+    double mass = 0;
+    for (const auto& [negative, token] : sorted) {
+      if (mass >= top_p * total * (1 + 1e-6)) break;
+      nucleus.insert(token);
+      mass -= negative;
+    }
+    Sampler sampler({.top_p = top_p, .seed = 1}, kSize);
+    double mean = 0, expected = 0;
+    for (int i = 0; i < 200; ++i) {
+      const int32_t token = sampler.sample(logits)->token;
+      ASSERT_TRUE(nucleus.contains(token)) << token;
+      mean += logits[static_cast<size_t>(token)] / 200;
+    }
+    for (int32_t token : nucleus)
+      expected += logits[static_cast<size_t>(token)] * std::exp(logits[static_cast<size_t>(token)] - 18.0) / mass;
+    EXPECT_NEAR(mean, expected, 0.4) << "a standard deviation is about 0.07";
+  }
+  Sampler open({.seed = 1}, kSize);
+  for (int i = 0; i < 100; ++i) EXPECT_TRUE(std::isfinite(logits[static_cast<size_t>(open.sample(logits)->token)]));
 }
 
 TEST(SamplingParams, RefusesNonsenseByName) {
