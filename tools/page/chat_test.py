@@ -102,7 +102,7 @@ class AskingTest(PageCase):
     def test_failures_are_told_and_tried_again(self):
         visit = self.visit()
         visit.ask("refuse")
-        self.assertIn("The queue is full.", visit.last().locator("[role=alert]").inner_text())
+        self.assertIn("The queue is full. It asks to wait 3.0 s.", visit.last().locator("[role=alert]").inner_text())
         visit.ask("wrong field")
         self.assertIn("temperature must lie", visit.last().locator("[role=alert]").inner_text())
         visit.ask("break off, primes")

@@ -11,6 +11,7 @@ part of the program.
 import argparse
 import http.server
 import json
+import os
 import pathlib
 import random
 import re
@@ -171,7 +172,7 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 
 
 def make_server(port=0):
-    Handler.assets = {asset.path: asset for asset in embed.collect()}
+    Handler.assets = {asset.path: asset for asset in embed.collect(pathlib.Path(os.environ.get("ZAYA_PAGE_ROOT", "/")))}
     Handler.policy = security_policy()
     return Server(("127.0.0.1", port), Handler)
 

@@ -228,7 +228,7 @@ export class MessageView {
     const { node } = this;
     const parts = [];
     if (node.error) {
-      parts.push(el("div", { class: "failure", role: "alert" }, el("span", { text: node.error.message }),
+      parts.push(el("div", { class: "failure", role: "alert" }, el("span", { text: node.error.message + (node.error.retry_after ? ` It asks to wait ${seconds(node.error.retry_after)}.` : "") }),
         el("button", { type: "button", text: "Try again", on: { click: () => this.#actions.again(node) } })));
     }
     const why = { stopped: "Stopped.", length: "Cut off: the limit of new tokens was reached.", content_filter: "Withheld by the server." }[node.finish];
