@@ -131,6 +131,27 @@ class AnswersTest(PageCase):
         visit.page.wait_for_selector("text=The end of the long answer.")
         self.assertEqual(visit.page.evaluate("document.querySelector('.message.assistant .content').textContent.length"), text)
 
+    def test_what_stands_is_not_rendered_again(self):
+        """The work grows with an answer's length, not with its square: elements are made once, but for those at the end."""
+        visit = self.visit()
+        made, there = visit.page.evaluate("""async () => {
+          const { StreamView } = await import('./js/stream_view.js');
+          const root = document.createElement('div'), view = new StreamView(root);
+          let made = 0;
+          const count = (records) => { for (const { addedNodes } of records) made += addedNodes.length; };
+          const observer = new MutationObserver(count);
+          observer.observe(root, { childList: true });
+          for (let number = 0; number < 120; ++number) {
+            view.append(`Paragraph ${number} of many.\\n\\n`);
+            await new Promise((done) => setTimeout(done, 60));
+          }
+          await view.finish();
+          count(observer.takeRecords());
+          return [made, root.children.length];
+        }""")
+        self.assertEqual(there, 120)
+        self.assertLess(made, 8 * there)
+
     def test_an_endless_line(self):
         visit = self.visit()
         visit.ask("endless")

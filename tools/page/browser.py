@@ -10,7 +10,7 @@ from playwright.sync_api import sync_playwright
 
 import mock_server
 
-PATIENCE = 150000  # ms; machines that build at the same time are slow
+PATIENCE = int(os.environ.get("PATIENCE", 150000))  # ms; machines that build at the same time are slow
 
 
 @contextlib.contextmanager

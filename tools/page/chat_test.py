@@ -48,6 +48,21 @@ class AskingTest(PageCase):
         visit.last().locator("[aria-label=Copy]").click()
         self.assertIn("| decade | primes |", visit.page.evaluate("navigator.clipboard.readText()"))
 
+    def test_events_however_they_are_cut(self):
+        visit = self.visit()
+        shown = visit.page.evaluate("""async (text) => {
+          const { EventParser } = await import('./js/sse.js');
+          const shown = new Set();
+          for (let cut = 0; cut <= text.length; ++cut) {
+            const parser = new EventParser();
+            shown.add(JSON.stringify([...parser.feed(text.slice(0, cut)), ...parser.feed(text.slice(cut))]));
+          }
+          return [...shown];
+        }""", ": a comment\r\ndata: {\"a\":1}\r\n\r\nevent: odd\r\ndata:two\r\ndata: lines\n\nretry: 5\n\ndata\r\rdata: [DONE]\n\ndata: cut off")
+        self.assertEqual([json.loads(one) for one in shown], [[
+            {"event": "message", "data": '{"a":1}'}, {"event": "odd", "data": "two\nlines"}, {"event": "message", "data": ""},
+            {"event": "message", "data": "[DONE]"}]])
+
     def test_stop(self):
         visit = self.visit()
         gone = self.server.gone
