@@ -7,7 +7,7 @@ from pathlib import Path
 
 WARN, FAIL = 400, 800
 TOPS = ("src", "include", "tools", "examples", "cmake")
-SUFFIXES = {".cc", ".h", ".inc", ".py", ".sh", ".cmake"}
+SUFFIXES = {".cc", ".h", ".inc", ".py", ".sh", ".cmake", ".js", ".css"}
 
 
 def main() -> int:

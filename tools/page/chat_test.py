@@ -48,6 +48,16 @@ class AskingTest(PageCase):
         visit.last().locator("[aria-label=Copy]").click()
         self.assertIn("| decade | primes |", visit.page.evaluate("navigator.clipboard.readText()"))
 
+    def test_formulas_are_copied_as_tex(self):
+        visit = self.visit(permissions=["clipboard-read", "clipboard-write"])
+        visit.page.click("#think-toggle")
+        visit.ask("some math")
+        visit.page.evaluate("getSelection().selectAllChildren(document.querySelector('.message.assistant .content'))")
+        visit.page.keyboard.press("Control+C")
+        copied = visit.page.evaluate("navigator.clipboard.readText()")
+        self.assertTrue(copied.startswith(r"Let $S(x) = \sum_{n \ge 1} \frac{x^n}{n^2}$ for $|x| \le 1$. Then"), copied)
+        self.assertIn(r"$$\zeta(2) = S(1) = \sum_{n=1}^{\infty} \frac{1}{n^2} = \frac{\pi^2}{6}.$$", copied)
+
     def test_events_however_they_are_cut(self):
         visit = self.visit()
         shown = visit.page.evaluate("""async (text) => {

@@ -82,6 +82,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send(200, json.dumps({"object": "list", "data": [model]}).encode(), "application/json")
         elif path in self.assets:
             asset = self.assets[path]
+            if PAGE in asset.source.parents and path != "/licenses":
+                asset = embed.Asset(path, asset.source.read_bytes(), asset.source)  # a reload shows what was changed
             extra = {"Content-Security-Policy": self.policy, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
                      "ETag": asset.etag, "Cache-Control": "no-cache"}
             if asset.gzip:

@@ -4,6 +4,7 @@ import { by_id, ask, download, place_icons, set_icon, toast } from "./dom.js";
 import { Chat } from "./chat.js";
 import { BoardPage } from "./board/board_page.js";
 import { Sidebar } from "./sidebar.js";
+import { copy_formulas_as_tex } from "./copy_formulas.js";
 import { bind_settings, follow_theme, is_dark, settings } from "./settings.js";
 import { export_text, import_text } from "./conversation.js";
 import { is_healthy, list_models } from "./api.js";
@@ -85,6 +86,7 @@ async function load_models() {
     models = await list_models();
   } catch (error) {
     show_status(false, error.status === 401 ? "API key needed" : "offline");
+    if (error.status === 401) toast(error.message);
     return;
   }
   const select = by_id("model-select"), name = by_id("model-name");
@@ -219,6 +221,7 @@ async function start() {
   bind_controls();
   bind_files();
   bind_keys();
+  copy_formulas_as_tex();
   follow_theme(() => set_icon(by_id("theme-toggle"), is_dark() ? "sun" : "moon"));
   set_sidebar(!NARROW.matches && settings.get("sidebar"));
   addEventListener("hashchange", route);
