@@ -124,6 +124,26 @@ class AskingTest(PageCase):
         visit.until("document.querySelector('.bubble').textContent === 'short'")
         self.assertEqual(visit.page.locator(".message").count(), 2)
 
+    def test_edit_and_delete_while_it_is_written(self):
+        visit = self.visit()
+        visit.page.click("#think-toggle")
+        self.paused(visit, "slow primes")
+        visit.page.hover(".message.user")
+        visit.page.click(".message.user [aria-label=Edit]")
+        visit.page.fill(".edit textarea", "slow primes, edited")
+        visit.page.press(".edit textarea", "Enter")
+        visit.until("document.querySelector('.bubble')?.textContent === 'slow primes, edited'")
+        visit.page.wait_for_selector(".message.assistant .prose p")
+        visit.page.wait_for_timeout(500)
+        self.assertEqual(visit.page.get_attribute("#send", "aria-label"), "Stop")  # the second goes on
+        visit.page.hover(".entry")
+        visit.page.click(".entry [aria-label^=Delete]")
+        visit.page.click("#ask-ok")
+        visit.page.wait_for_selector("#welcome", state="visible")
+        visit.page.wait_for_timeout(2500)  # longer than it takes to be saved
+        visit.page.reload()
+        visit.page.wait_for_selector(".conversations .empty")
+
     def test_failures_are_told_and_tried_again(self):
         visit = self.visit()
         visit.ask("refuse")

@@ -41,11 +41,19 @@ export class Chat {
     by_id("jump").addEventListener("click", () => this.#to_end(true));
     by_id("suggestions").append(...SUGGESTIONS.map(([title, text]) =>
       el("button", { type: "button", class: "suggestion", on: { click: () => this.send(text) } }, el("b", { text: title }), text)));
+    setInterval(() => this.#read_out(this.generation), 500);
     this.fit();
   }
 
   get generation() { return this.#generations.get(this.conversation.id); }
   is_busy(id) { return this.#generations.has(id); }
+  is_written(generation) { return this.#generations.get(generation.conversation.id) === generation; }
+
+  // A conversation is being deleted: nothing of it may be written any more.
+  forget(id) {
+    this.#generations.get(id)?.discard();
+    this.#generations.delete(id);
+  }
 
   async open(id) {
     // One that is being written is the newest there is.
@@ -141,7 +149,8 @@ export class Chat {
     generation.addEventListener("state", () => this.#read_out(generation));
     generation.addEventListener("unsaved", () => toast("The browser has no room to keep this conversation."), { once: true });
     generation.addEventListener("end", () => {
-      this.#generations.delete(conversation.id);
+      // Unless an edited question has begun another already.
+      if (this.is_written(generation)) this.#generations.delete(conversation.id);
       if (conversation === this.conversation) this.#ended(node);
       this.#actions.changed();
     });
@@ -149,15 +158,11 @@ export class Chat {
     this.#actions.changed();
     // Drawn before it runs: the view is its first listener.
     const drawn = this.show();
-    this.#timer = setInterval(() => this.#read_out(this.generation), 500);
     generation.run();
     await drawn;
   }
 
-  #timer = 0;
-
   #ended(node) {
-    clearInterval(this.#timer);
     this.#state();
     announce(node.error ? `Failed: ${node.error.message}` : node.finish === "stopped" ? "Stopped" : `Answered: ${node.content.slice(0, 200)}`);
   }

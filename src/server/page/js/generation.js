@@ -12,6 +12,7 @@ export class Generation extends EventTarget {
   #first = 0;         // when the first token came
   #content_start = 0;
   #pieces = 0;        // counted until the server says how many tokens they were
+  #discarded = false;
   #exact = false;     // the server has said how fast it was
   #saved = performance.now();
 
@@ -29,6 +30,12 @@ export class Generation extends EventTarget {
   }
   get tokens() { return this.node.stats.tokens ?? this.#pieces; }
   get elapsed() { return (performance.now() - this.#started) / 1000; }
+
+  // Stops, and keeps nothing: the conversation is deleted.
+  discard() {
+    this.#discarded = true;
+    this.stop();
+  }
 
   stop() {
     this.#abort.abort();
@@ -102,7 +109,7 @@ export class Generation extends EventTarget {
   }
 
   async #save(now) {
-    if (!now && performance.now() - this.#saved < SAVE_EVERY) return;
+    if (this.#discarded || (!now && performance.now() - this.#saved < SAVE_EVERY)) return;
     this.#saved = performance.now();
     try {
       await store.put(this.conversation);

@@ -43,9 +43,11 @@ const sidebar = new Sidebar({
     by_id("title").textContent = title;
   },
   removed: (id) => {
+    chat.forget(id);
     if (id !== chat.conversation.id) return;
-    chat.stop();
-    location.hash = "#/";
+    // At once: what its answer's end still says must find another conversation here.
+    chat.start_new();
+    if (!on_board()) replace_address("#/");
   },
 });
 
@@ -177,8 +179,10 @@ function bind_files() {
     const conversations = await store.all();
     const count = conversations.length === 1 ? "1 conversation" : `${conversations.length} conversations`;
     if (!await ask({ title: "Delete everything?", text: `${count} will be gone for good.`, ok: "Delete all", danger: true })) return;
-    chat.stop();
-    for (const { id } of conversations) await store.remove(id);
+    for (const { id } of conversations) {
+      chat.forget(id);
+      await store.remove(id);
+    }
     by_id("settings").close();
     location.hash = "#/";
     chat.start_new();

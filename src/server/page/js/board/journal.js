@@ -73,7 +73,7 @@ export class Adapter {
 
 function run_event(line, time) {
   const settings = line.settings ?? {}, widths = [];
-  const rounds = Number.isInteger(line.rounds) ? Math.min(line.rounds, 100) : (settings.T ?? 0) + 1;
+  const rounds = Math.min(100, Number.isInteger(line.rounds) ? line.rounds : Number.isInteger(settings.T) ? settings.T + 1 : 1);
   // One more round than T + 1 is a last candidate that aggregates all.
   for (let round = 0; round < rounds; ++round) widths.push(settings.widths?.[round] ?? (round <= settings.T ? settings.N : 1));
   return { type: "run", question: line.problem, method: settings.method, preset: line.preset ?? settings.preset, n: settings.N, c: settings.C, t: settings.T,

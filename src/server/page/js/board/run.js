@@ -71,13 +71,13 @@ export class RunModel {
 
   // Answers that are spelt differently may be equal: the run says which are, and then they have one colour.
   #votes({ round, votes }) {
-    if (!Array.isArray(votes) || !this.rounds[round]) return;
+    if (!Array.isArray(votes) || whole(round) === null || !this.rounds[round]) return;
     const classes = votes.slice(0, 300).filter((vote) => typeof vote?.answer === "string" && whole(vote.count))
       .map(({ answer, count, candidates }) => ({ answer: text(answer, 400), count, candidates: Array.isArray(candidates) ? candidates.slice(0, MOST_CANDIDATES) : [] }));
     this.votes.set(round, classes);
     for (const { answer, candidates } of classes) {
       this.colour_of(answer);
-      for (const index of candidates) if (this.rounds[round][index]) this.rounds[round][index].kind = answer;
+      for (const index of candidates) if (whole(index) !== null && this.rounds[round][index]) this.rounds[round][index].kind = answer;
     }
   }
 
