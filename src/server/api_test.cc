@@ -225,7 +225,9 @@ TEST_F(Scripted, WrongFieldsAreNamed) {
   for (const auto& [fields, param] : cases) {
     // A later field of the same name wins.
     const std::string found = field("/v1/chat/completions", ok + fields);
-    if (*param != '\0') EXPECT_EQ(found, param) << fields;
+    if (*param != '\0') {
+      EXPECT_EQ(found, param) << fields;
+    }
   }
   EXPECT_EQ(field("/v1/chat/completions", ""), "messages");
   EXPECT_EQ(field("/v1/completions", R"("prompt": [1, 99999])"), "prompt");

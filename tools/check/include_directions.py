@@ -68,7 +68,7 @@ def violations(root: Path):
             yield f"{name}: no room of the list in tools/check/include_directions.py"
             continue
         allowed = {room} | ALLOWED[room]
-        if path.stem.endswith(("_test", "_fuzz", "_test_support")) or path.stem.startswith("test_"):
+        if path.stem.endswith(("_test", "_fuzz", "_bench", "_test_support")) or path.stem.startswith("test_"):
             allowed |= ALLOWED_IN_TESTS.get(room, set())
         for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
             found = included_room(line)
