@@ -26,7 +26,7 @@ struct ServeOptions {
   ModelOptions model;
   server::ServerOptions server;
   std::string config, key_file;
-  bool deterministic = false, no_prefix_cache = false, quiet = false;
+  bool no_prefix_cache = false, quiet = false;
   double memory_gb = 0, drain_seconds = 30, idle_seconds = 75, body_mb = 4;
 };
 
@@ -105,7 +105,6 @@ int serve(ServeOptions& options) {
   raise_descriptor_limit();
 
   server::ServerOptions& to = options.server;
-  if (options.deterministic) options.model.load.activations = "f32";
   to.service.prefix_cache = !options.no_prefix_cache;
   to.service.memory_bytes = static_cast<int64_t>(options.memory_gb * 1e9);
   to.http.max_body_bytes = static_cast<int64_t>(options.body_mb * 1e6);
@@ -174,8 +173,6 @@ Action add_serve(CLI::App& verb) {
       ->check(CLI::Range(1, 1 << 20));
   verb.add_flag("--no-prefix-cache", options->no_prefix_cache, "Compute every prompt from its start");
   verb.add_option("--cache-file", to.service.cache_file, "Keep the prefix cache here over restarts");
-  verb.add_flag("--deterministic", options->deterministic,
-                "f32 activations: an answer's bits do not depend on what else runs");
   verb.add_option("--max-n", to.api.limits.max_choices, "Choices per request at most (default: 16)")
       ->check(CLI::Range(1, 4096));
   verb.add_option("--max-body", options->body_mb, "MB of a request at most (default: 4)")
