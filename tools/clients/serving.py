@@ -23,7 +23,8 @@ class Server:
         first = self.process.stdout.readline()
         match = re.search(r"(http://\S+):(\d+)", first)
         if not match:
-            raise RuntimeError(f"the server did not start: {first}{self.process.stderr.read()}")
+            said = self.process.communicate(timeout=300)[1]
+            raise RuntimeError(f"the server did not start: {first}{said}")
         self.url, self.port = match[0], int(match[2])
         self.reader = threading.Thread(target=lambda: self.lines.extend(self.process.stderr), daemon=True)
         self.reader.start()

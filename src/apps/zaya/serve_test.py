@@ -110,7 +110,8 @@ class Serve(unittest.TestCase):
                     status, answer = post(server, "/v1/chat/completions", body)
                     self.assertIn(status, (200, 400), (body, answer))
                     if status == 400:
-                        self.assertIn(field.split("_tokens")[0], json.dumps(answer), body)
+                        where = answer["error"]["param"] or answer["error"]["message"]
+                        self.assertRegex(where, f"{field}|number overflow", body)
             for junk in (b"\r\n" * 500, b"GET", b"\x16\x03\x01\x02", b"POST / HTTP/9.9\r\n\r\n", b"A" * 100_000):
                 with socket.create_connection(("127.0.0.1", server.port)) as raw:
                     try:
