@@ -46,8 +46,9 @@ class ResponseFormat : public Format {
   }
 
   std::string begin() override {
-    return event("response.created", {{"response", response_}}) +
-           event("response.in_progress", {{"response", response_}});
+    // In two steps: they are numbered in the order in which they are made.
+    const std::string created = event("response.created", {{"response", response_}});
+    return created + event("response.in_progress", {{"response", response_}});
   }
 
   std::string delta(size_t, const Delta& delta) override {

@@ -98,6 +98,7 @@ async def main():
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--idle", type=int, default=0, help="connections that are open and silent")
     parser.add_argument("--slow", type=int, default=0, help="streams whose client hardly reads")
+    parser.add_argument("--settle", type=float, default=0, help="seconds that idle and slow ones get before the rest begins")
     parser.add_argument("--vanish", type=float, default=0, help="share of requests whose client leaves in the middle")
     parser.add_argument("--check", action="store_true", help="compare each answer with the same request alone")
     parser.add_argument("--questions", type=int, default=64)
@@ -107,7 +108,7 @@ async def main():
     client, pool = Client(options.url, options.key), questions(options.seed, options.questions)
     expected = [(await client.stream(body))[0] for body in pool] if options.check else None
     idle = [await client.open() for _ in range(options.idle)]
-    stop = time.monotonic() + options.seconds
+    stop = time.monotonic() + options.settle + options.seconds
     firsts, rates, errors, wrong, vanished, tokens = [], [], [], 0, 0, 0
 
     async def slow(number):
@@ -142,6 +143,7 @@ async def main():
                 wrong += 1
 
     slow_tasks = [asyncio.create_task(slow(i)) for i in range(options.slow)]
+    await asyncio.sleep(options.settle)
     start = time.monotonic()
     await asyncio.gather(*(steady(i) for i in range(options.clients)))
     elapsed = time.monotonic() - start
