@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdint>
@@ -35,6 +36,15 @@ Result<Pages> Pages::allocate(size_t bytes) {
   if (slack > 0) ::madvise(pages.data_, bytes, MADV_HUGEPAGE);  // a wish; without it everything works, slower
 #endif
   return pages;
+}
+
+void map_pages([[maybe_unused]] std::span<const std::byte> part) {
+#if defined(MADV_POPULATE_READ)
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const uintptr_t first = reinterpret_cast<uintptr_t>(part.data()) / page * page;
+  const uintptr_t last = reinterpret_cast<uintptr_t>(part.data() + part.size());
+  if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_POPULATE_READ);
+#endif
 }
 
 Pages::Pages(Pages&& other) noexcept { *this = std::move(other); }

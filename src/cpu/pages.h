@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <new>
+#include <span>
 #include <utility>
 
 #include "base/status.h"
@@ -31,6 +32,10 @@ class Pages {
   void* mapping_ = nullptr;
   size_t mapped_ = 0;
 };
+
+// Reads a part of a mapped file in and maps it in one call, where the system can; otherwise touching it will. Saves a
+// fault per 64 KiB: some 15 % of the processor time of copying a file from the system's cache.
+void map_pages(std::span<const std::byte> part);
 
 // Memory for activations that grows when it must and never shrinks; its content is lost when it grows. The address
 // cache matters as much for activations as for weights: a tile's rows or a step's tokens lie pages apart.

@@ -58,10 +58,10 @@ class Declaring final : public WeightSource {
 class Writing final : public WeightSource {
  public:
   Writing(const checkpoint::Checkpoint& from, Preset preset, int threads, checkpoint::SafetensorsWriter& writer,
-          const PackProgress& progress, WeightMemory& memory)
+          const PackProgress& progress, const Importance* importance, WeightMemory& memory)
       : WeightSource(memory, Preset::as_stored),
         from_(from),
-        source_(checkpoint_source(from, preset, threads, packed_)),
+        source_(checkpoint_source(from, preset, threads, packed_, importance)),
         team_(threads),
         writer_(writer),
         progress_(progress) {}
@@ -164,7 +164,7 @@ double PackedClass::decibels() const {
 }
 
 Result<PackReport> pack(const checkpoint::Checkpoint& checkpoint, Preset preset, const std::filesystem::path& out,
-                        int threads, const PackProgress& progress) {
+                        int threads, const PackProgress& progress, const Importance* importance) {
   if (preset == Preset::as_stored) return Status(Code::invalid_argument, "choose a format to pack to: bf16, q8 or q4");
   std::error_code error;
   if (std::filesystem::exists(out / "model.safetensors", error) ||
@@ -191,7 +191,7 @@ Result<PackReport> pack(const checkpoint::Checkpoint& checkpoint, Preset preset,
               checkpoint::SafetensorsWriter::create(
                   out / "model.safetensors", declared.tensors,
                   {{"zaya.packed", checkpoint::kPackedVersion}, {"zaya.preset", preset_name(preset)}}));
-  Writing writing(checkpoint, preset, threads, writer, progress, memory);
+  Writing writing(checkpoint, preset, threads, writer, progress, importance, memory);
   ZAYA_RETURN_IF_ERROR(Weights::load(checkpoint.config(), writing).status());
 
   ZAYA_ASSIGN(const std::string config, checkpoint::native_config_json(checkpoint.config()));

@@ -8,6 +8,7 @@
 
 #include "base/status.h"
 #include "checkpoint/checkpoint.h"
+#include "model/calibration.h"
 #include "model/formats.h"
 
 namespace zaya::model {
@@ -33,9 +34,9 @@ struct PackReport {
 using PackProgress = std::function<bool(int64_t done, int64_t total)>;
 
 // `out` is made when absent and must not hold weights yet; it receives config.json, model.safetensors and the other
-// small files of the checkpoint (tokenizer, templates). Memory: the largest packed matrix, and the pages of the file at
-// hand.
+// small files of the checkpoint (tokenizer, templates). `importance` (calibration.h) may be null. Memory: the largest
+// packed matrix, and the pages of the file at hand.
 Result<PackReport> pack(const checkpoint::Checkpoint& checkpoint, Preset preset, const std::filesystem::path& out,
-                        int threads, const PackProgress& progress = {});
+                        int threads, const PackProgress& progress = {}, const Importance* importance = nullptr);
 
 }  // namespace zaya::model

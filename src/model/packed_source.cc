@@ -1,8 +1,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
+#include "cpu/topology.h"
 #include "model/weight_source.h"
 #include "ops/packed/layout.h"
 
@@ -15,7 +17,10 @@ using checkpoint::Tensor;
 class PackedSource final : public WeightSource {
  public:
   PackedSource(const checkpoint::PackedCheckpoint& packed, int threads, WeightMemory& memory)
-      : WeightSource(memory, Preset::q4), checkpoint_(packed), team_(threads) {}
+      : WeightSource(memory, Preset::q4),
+        checkpoint_(packed),
+        team_(threads),
+        workers_(cpu::plan_workers(cpu::machine(), team_.size())) {}
 
   ops::Matrix matrix(const std::string& name, int64_t rows, int64_t cols) override {
     for (const ops::WeightType type : {ops::WeightType::q4, ops::WeightType::q8, ops::WeightType::b16}) {
@@ -28,11 +33,7 @@ class PackedSource final : public WeightSource {
       float* row_scale = nullptr;
       const ops::Matrix matrix = packed(type, rows, cols, copy, row_scale);
       if (matrix.data == nullptr) return matrix;
-      const int64_t block = ops::block_bytes(type, cols);
-      team_.parallel_for(ops::blocks_of(rows), 16, [&](int64_t begin, int64_t end, int) {
-        std::memcpy(copy + begin * block, bytes->data.data() + begin * block,
-                    static_cast<size_t>((end - begin) * block));
-      });
+      copy_blocks(bytes->data.data(), ops::blocks_of(rows), ops::block_bytes(type, cols), copy);
       std::memcpy(row_scale, factors->data.data(), factors->data.size());
       checkpoint_.release(*bytes);
       return matrix;
@@ -48,6 +49,24 @@ class PackedSource final : public WeightSource {
   }
 
  private:
+  // Each node's rows by workers of that node, whose first touch puts them there.
+  void copy_blocks(const std::byte* from, int64_t blocks, int64_t block_bytes, std::byte* to) {
+    constexpr int64_t kGrain = 16;  // blocks
+    const std::vector<cpu::RowRange> ranges = cpu::plan_rows(workers_, blocks, kGrain);
+    std::vector<std::atomic<int64_t>> next(ranges.size());
+    for (size_t i = 0; i < ranges.size(); ++i) next[i] = ranges[i].begin;
+    team_.run([&](int worker) {
+      for (size_t i = 0; i < ranges.size(); ++i) {
+        if (ranges[i].node != workers_[static_cast<size_t>(worker)]->node) continue;
+        for (int64_t begin = next[i].fetch_add(kGrain); begin < ranges[i].end; begin = next[i].fetch_add(kGrain)) {
+          const int64_t count = std::min(kGrain, ranges[i].end - begin);
+          cpu::map_pages({from + begin * block_bytes, static_cast<size_t>(count * block_bytes)});
+          std::memcpy(to + begin * block_bytes, from + begin * block_bytes, static_cast<size_t>(count * block_bytes));
+        }
+      }
+    });
+  }
+
   const Tensor* find(const std::string& name, DType dtype, int64_t elements) {
     const Tensor* tensor = checkpoint_.find(name);
     if (tensor == nullptr) {
@@ -65,6 +84,7 @@ class PackedSource final : public WeightSource {
 
   const checkpoint::PackedCheckpoint& checkpoint_;
   cpu::ThreadTeam team_;
+  std::vector<const cpu::Processor*> workers_;
 };
 
 }  // namespace

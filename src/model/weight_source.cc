@@ -57,8 +57,9 @@ namespace {
 
 class CheckpointSource final : public WeightSource {
  public:
-  CheckpointSource(const checkpoint::Checkpoint& checkpoint, Preset preset, int threads, WeightMemory& memory)
-      : WeightSource(memory, preset), checkpoint_(checkpoint), threads_(threads) {}
+  CheckpointSource(const checkpoint::Checkpoint& checkpoint, Preset preset, int threads, WeightMemory& memory,
+                   const Importance* importance)
+      : WeightSource(memory, preset), checkpoint_(checkpoint), threads_(threads), importance_(importance) {}
 
   ops::Matrix matrix(const std::string& name, int64_t rows, int64_t cols) override {
     const Tensor* tensor = find(name, rows * cols);
@@ -75,7 +76,14 @@ class CheckpointSource final : public WeightSource {
       const auto* copy = reinterpret_cast<const std::byte*>(keep(to_f32(*tensor)));
       return {.data = copy, .type = ops::WeightType::f32, .rows = rows, .cols = cols};
     }
-    return pack(*tensor, format_of(preset_, tensor_class), rows, cols);
+    const float* columns = nullptr;
+    if (importance_ != nullptr) {
+      const auto found = importance_->find(name);
+      if (found != importance_->end() && static_cast<int64_t>(found->second.size()) == cols) {
+        columns = found->second.data();
+      }
+    }
+    return pack(*tensor, format_of(preset_, tensor_class), rows, cols, columns);
   }
 
  protected:
@@ -101,7 +109,7 @@ class CheckpointSource final : public WeightSource {
     return matrix;
   }
 
-  ops::Matrix pack(const Tensor& tensor, ops::WeightType type, int64_t rows, int64_t cols) {
+  ops::Matrix pack(const Tensor& tensor, ops::WeightType type, int64_t rows, int64_t cols, const float* importance) {
     std::byte* bytes = nullptr;
     float* row_scale = nullptr;
     const ops::Matrix matrix = packed(type, rows, cols, bytes, row_scale);
@@ -117,7 +125,7 @@ class CheckpointSource final : public WeightSource {
             block[static_cast<size_t>(r * cols + c)] *= tensor.row_scale[static_cast<size_t>(first + r)];
           }
         }
-        ops::pack_block(type, block.data(), count, cols, nullptr, bytes + b * ops::block_bytes(type, cols),
+        ops::pack_block(type, block.data(), count, cols, importance, bytes + b * ops::block_bytes(type, cols),
                         row_scale + first);
       }
     };
@@ -145,14 +153,15 @@ class CheckpointSource final : public WeightSource {
 
   const checkpoint::Checkpoint& checkpoint_;
   int threads_;
+  const Importance* importance_;
   std::unique_ptr<cpu::ThreadTeam> team_;
 };
 
 }  // namespace
 
 std::unique_ptr<WeightSource> checkpoint_source(const checkpoint::Checkpoint& checkpoint, Preset preset, int threads,
-                                                WeightMemory& memory) {
-  return std::make_unique<CheckpointSource>(checkpoint, preset, threads, memory);
+                                                WeightMemory& memory, const Importance* importance) {
+  return std::make_unique<CheckpointSource>(checkpoint, preset, threads, memory, importance);
 }
 
 }  // namespace zaya::model

@@ -13,6 +13,7 @@
 #include "checkpoint/packed.h"
 #include "cpu/pages.h"
 #include "cpu/thread_team.h"
+#include "model/calibration.h"
 #include "model/formats.h"
 #include "ops/types.h"
 
@@ -60,9 +61,10 @@ class WeightSource {
   Status status_;
 };
 
-// `checkpoint` must outlive the source, and the weights too when the preset is as_stored. Packing uses `threads`.
+// `checkpoint` must outlive the source, and the weights too when the preset is as_stored. Packing uses `threads`, and
+// the importance of columns where there is any (it must outlive the source too).
 std::unique_ptr<WeightSource> checkpoint_source(const checkpoint::Checkpoint& checkpoint, Preset preset, int threads,
-                                                WeightMemory& memory);
+                                                WeightMemory& memory, const Importance* importance = nullptr);
 
 // A packed model's weights, copied to huge pages by the threads that will read them. `packed` must outlive the source.
 std::unique_ptr<WeightSource> packed_source(const checkpoint::PackedCheckpoint& packed, int threads,

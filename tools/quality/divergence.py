@@ -49,9 +49,9 @@ class Program:
     def __init__(self, zaya, model, scratch):
         self.zaya, self.model, self.scratch = str(zaya), str(model), pathlib.Path(scratch)
 
-    def logits(self, tokens, *options):
+    def logits(self, tokens, *options, model=None):
         out = self.scratch / "logits.safetensors"
-        subprocess.run([self.zaya, "logits", self.model, "--tokens", ",".join(map(str, tokens)), "--out", str(out), *options],
+        subprocess.run([self.zaya, "logits", model or self.model, "--tokens", ",".join(map(str, tokens)), "--out", str(out), *options],
                        check=True, capture_output=True)
         return read_logits(out)
 
@@ -74,7 +74,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--zaya", default=ROOT / "build/zaya", type=pathlib.Path)
     parser.add_argument("--model", default=ROOT / "models/nano", type=pathlib.Path)
-    parser.add_argument("--format", nargs="+", default=["bf16", "q8", "q4"])
+    parser.add_argument("--format", nargs="+", default=["bf16", "q8", "q4"],
+                        help="formats to pack to while loading, or directories of packed models")
     parser.add_argument("--activations", default="auto")
     parser.add_argument("--count", default=40, type=int, help="sequences of the model's own text")
     parser.add_argument("--json", action="store_true")
@@ -87,8 +88,10 @@ def main():
             expected = [program.logits(tokens) for tokens in sequences]
             for name in arguments.format:
                 found = []
+                packed = pathlib.Path(name).is_dir()
+                options = ["--activations", arguments.activations, *([] if packed else ["--format", name])]
                 for tokens, rows in zip(sequences, expected):
-                    actual = program.logits(tokens, "--format", name, "--activations", arguments.activations)
+                    actual = program.logits(tokens, *options, model=name if packed else None)
                     found += [divergence(a, b) for a, b in zip(rows, actual)]
                 kls = sorted(kl for kl, _ in found)
                 results.append({"format": name, "text": kind, "positions": len(found), "kl": sum(kls) / len(kls),

@@ -209,6 +209,24 @@ class Plumbing(Temporary):
         prompt, decode = report["figures"]
         self.assertLess(prompt["bytes_per_token"], decode["bytes_per_token"])  # a step's tokens share the weights
 
+    def test_pack_calibrates(self):
+        lines = ['{"text": "What is 3 + 4?"}', '{"messages": [{"role": "user", "content": "Hello"}]}', "", '{"tokens": [2, 5, 9]}']
+        good = self.write("good.jsonl", "\n".join(lines))
+        result = zaya("pack", NANO, self.path("calibrated"), "--calibrate", good, "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        plain = zaya("pack", NANO, self.path("plain"), "--json")
+        # Exactness goes where the text needs it, which plain signal to noise calls a loss.
+        noise = [{c["class"]: c["decibels"] for c in json.loads(r.stdout)["classes"]} for r in (result, plain)]
+        self.assertLess(noise[0]["experts"], noise[1]["experts"])
+        self.assertIn("4", zaya("run", self.path("calibrated"), "-p", "What is 1 + 3?", "--greedy").stdout)
+        for bad, word in ((lines[0] + "\n{}", "bad.jsonl:2"), ('{"tokens": [1, 1.5]}', "integers"),
+                          ('{"tokens": [99999999]}', "99999999"), ("", "no text")):
+            out = self.path("never")
+            failed = zaya("pack", NANO, out, "--calibrate", self.write("bad.jsonl", bad))
+            self.assertNotEqual(failed.returncode, 0)
+            self.assertIn(word, failed.stderr)
+            self.assertFalse(os.path.exists(out))
+
     def test_doctor_names_kernels_and_limits(self):
         result = zaya("doctor", "--synthetic", "tiny", "--prompt", "32", "--json")
         self.assertEqual(result.returncode, 0, result.stderr)
