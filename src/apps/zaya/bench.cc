@@ -25,6 +25,12 @@ std::string format_name(const model::Model& model) {
                      ops::weight_type_name(model.weights().head.exact.type));
 }
 
+std::string model_name(const Options& options) {
+  if (!options.synthetic.empty()) return "shape " + options.synthetic + ", random weights";
+  const std::filesystem::path given(options.model.model);
+  return given.empty() ? "embedded model" : (given.has_filename() ? given : given.parent_path()).filename().string();
+}
+
 text::Json spread_json(const Spread& spread) {
   return {{"median", spread.median}, {"lowest", spread.lowest}, {"highest", spread.highest}};
 }
@@ -52,7 +58,7 @@ text::Json report(const Options& options, const model::Model& model, const std::
                       {"isa", cpu::isa_name(cpu::best_isa())},
                       {"supported_isa", cpu::isa_name(cpu::supported_isa())},
                       {"threads", model.backend().threads()}}},
-                    {"model", options.synthetic.empty() ? "files" : "synthetic " + options.synthetic},
+                    {"model", model_name(options)},
                     {"format", format_name(model)},
                     {"backend", model.backend().name()},
                     {"read_bandwidth", spread_json(read_ceiling(figures))},

@@ -189,6 +189,7 @@ Result<Figure> Bench::decode(int64_t parallel, int64_t context) {
       sequences.push_back(sequences[0].fork());
     }
   }
+  shared_ = parallel > 1 ? context : 0;
   Ceilings before;
   for (int i = 0; i <= options_.repeat; ++i) {
     if (i <= 1) bytes_ = 0;
@@ -249,6 +250,7 @@ Status Bench::step(std::span<const model::TokenRun> runs) {
   for (const model::TokenRun& run : runs) {
     bytes_ += cache_bytes(model_, run.sequence->length(), static_cast<int64_t>(run.tokens.size()));
   }
+  bytes_ -= static_cast<double>(runs.size() - 1) * (shared_ > 0 ? cache_bytes(model_, shared_, 1) : 0);
   return Status();
 }
 

@@ -93,6 +93,7 @@ class Bench {
   const BenchOptions options_;
   std::vector<float> logits_;
   double bytes_ = 0;
+  int64_t shared_ = 0;  // leading positions that all sequences of a step share: forks share pages
   uint64_t random_ = 42;
 };
 

@@ -223,14 +223,19 @@ Status run(const Options& options) {
   ZAYA_ASSIGN(const Figure decode, bench.decode(1, 0));
   ZAYA_ASSIGN(const Figure prompt, bench.prefill(options.prompt));
 
-  // One row decodes on vectors; a prompt may use whatever arithmetic its kernels are named after.
+  // Each may use the arithmetic that its experts' kernel is named after.
   const std::vector<ops::Peak>& peaks = decode.repeats[0].ceilings.peaks;
-  size_t best = 0;
-  const std::string kernel = model->backend().kernel_for(model->weights().layers[0].experts[0].gate, options.prompt);
-  for (size_t i = 1; i < peaks.size(); ++i) {
-    if (kernel.find("tiles") != kernel.npos) best = i;
-  }
-  const Verdict verdicts[] = {judge(decode, 0, threads), judge(prompt, best, threads)};
+  const auto peak_of = [&](int64_t rows) {
+    const std::string kernel = model->backend().kernel_for(model->weights().layers[0].experts[0].gate, rows);
+    size_t peak = 0;
+    for (size_t i = 1; i < peaks.size(); ++i) {
+      for (const char* word : {"tiles", "int8"}) {
+        if (kernel.find(word) != kernel.npos && peaks[i].name.find(word) != std::string::npos) peak = i;
+      }
+    }
+    return peak;
+  };
+  const Verdict verdicts[] = {judge(decode, peak_of(1), threads), judge(prompt, peak_of(options.prompt), threads)};
 
   std::vector<double> reads;
   std::vector<std::vector<double>> arithmetic(peaks.size());

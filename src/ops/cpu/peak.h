@@ -14,7 +14,7 @@ struct Peak {
   double op_per_s = 0;  // the whole team; a multiply-add is two operations
 };
 
-// FP32 multiply-adds, and tiles if `isa` has them: each the median of `runs` runs of some 20 ms.
+// FP32 multiply-adds, and 8-bit vectors and tiles if `isa` has them: each the median of `runs` runs of some 20 ms.
 std::vector<Peak> arithmetic_peaks(cpu::ThreadTeam& team, cpu::Isa isa, int runs = 7);
 
 }  // namespace zaya::ops
