@@ -47,8 +47,7 @@ and comparing the coefficients of \\(x^2\\) on both sides gives
 \\sum_{n=1}^{\\infty} \\frac{1}{n^2} &= \\boxed{\\frac{\\pi^2}{6}}
 \\end{align}
 
-A matrix for good measure: $\\begin{pmatrix} \\cos\\theta & -\\sin\\theta \\\\ \\sin\\theta & \\cos\\theta \\end{pmatrix}$ turns the plane
-by $\\theta$. It costs $5 and $10 to print, which is no formula.
+A matrix for good measure: $\\begin{pmatrix} \\cos\\theta & -\\sin\\theta \\\\ \\sin\\theta & \\cos\\theta \\end{pmatrix}$ turns the plane by $\\theta$. It costs $5 and $10 to print, which is no formula.
 """
 
 HOSTILE = """Before <script>window.pwned = 1</script> after.

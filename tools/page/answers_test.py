@@ -131,6 +131,16 @@ class AnswersTest(PageCase):
         visit.page.wait_for_selector("text=The end of the long answer.")
         self.assertEqual(visit.page.evaluate("document.querySelector('.message.assistant .content').textContent.length"), text)
 
+    def test_arithmetic_and_lines_stay_as_they_are(self):
+        visit = self.visit()
+        shown = visit.page.evaluate("""async () => {
+          const { StreamView } = await import('./js/stream_view.js');
+          const root = document.body.appendChild(document.createElement('div'));
+          await new StreamView(root).set('47*86 6*7+0=42|2\\n6*4+4=28, *em* and **strong** and a*(b+c)*d');
+          return [root.innerText, root.querySelectorAll('em').length, root.querySelectorAll('strong').length];
+        }""")
+        self.assertEqual(shown, ["47*86 6*7+0=42|2\n6*4+4=28, em and strong and a*(b+c)*d", 1, 1])
+
     def test_what_stands_is_not_rendered_again(self):
         """The work grows with an answer's length, not with its square: elements are made once, but for those at the end."""
         visit = self.visit()

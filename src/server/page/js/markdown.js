@@ -45,6 +45,11 @@ marked.use({
   mangle: false,
   headerIds: false,
   gfm: true,
+  breaks: true,  // models end lines where they mean it
+  tokenizer: {
+    // "47*86 6*7" is arithmetic, not emphasis: a single star between letters or digits stays one.
+    emStrong: (source, _masked, before) => (/^\*[\p{L}\p{N}(]/u.test(source) && /[\p{L}\p{N})]$/u.test(before ?? "") ? undefined : false),
+  },
   extensions: [
     {
       name: "block_formula",
