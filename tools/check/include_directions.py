@@ -21,9 +21,10 @@ ALLOWED = {
     "ops": {"base", "cpu"},
     "model": {"base", "cpu", "checkpoint", "ops"},
     "engine": {"base", "cpu", "checkpoint", "text", "model"},
+    "reasoning": {"base", "text", "engine"},
     "libzaya": {"public", "base", "cpu", "checkpoint", "text", "ops", "model", "engine"},
     "server": {"public", "base", "text", "engine", "libzaya"},
-    "apps": {"public", "base", "cpu", "checkpoint", "text", "ops", "model", "engine", "libzaya", "server"},
+    "apps": {"public", "base", "cpu", "checkpoint", "text", "ops", "model", "engine", "reasoning", "libzaya", "server"},
     # base/status.h is installed with the public header; nothing else is.
     "public": {"base"},
 }

@@ -256,6 +256,82 @@ class Plumbing(Temporary):
         self.assertEqual(whole, logits("f32", "--activations", "f32", "--chunk", "5"))
 
 
+class Solve(Temporary):
+    SMALL = ("--preset", "tiny", "-N", "4", "-C", "2", "-T", "1", "--seed", "3", "--deterministic")
+
+    def events(self, *arguments):
+        result = zaya("solve", "-p", QUESTION, "--json", *self.SMALL, *arguments)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return [json.loads(line) for line in result.stdout.splitlines()]
+
+    def test_a_run_is_a_file_that_can_be_shown_and_resumed(self):
+        whole = self.path("whole.jsonl")
+        events = self.events("--journal", whole)
+        with open(whole) as file:
+            lines = [json.loads(line) for line in file]
+        self.assertEqual([e for e in events if e["event"] != "progress"], lines)
+        traces = [line for line in lines if line["event"] == "trace"]
+        self.assertEqual(sorted((t["round"], t["candidate"]) for t in traces), [(r, c) for r in (0, 1) for c in range(4)])
+        for trace in traces:
+            self.assertLessEqual(trace["reasoning"]["tokens"], 256)
+            self.assertLessEqual(len(trace["tail"]["tokens"]), 128)
+        result = lines[-1]
+        self.assertEqual((result["event"], result["stopped"]), ("result", "complete"))
+        self.assertEqual(result["new_tokens"], sum(t["new_tokens"] for t in traces))
+        # One prompt for four rollouts: the others find it in the cache, but for its last tokens.
+        first = [t for t in traces if t["round"] == 0]
+        self.assertGreaterEqual(sum(t["cached_prompt_tokens"] for t in first), 3 * (first[0]["prompt_tokens"] - 8))
+
+        # Torn in the middle of a trace, it comes to the same end.
+        with open(whole) as file:
+            content = file.read()
+        torn = self.write("torn.jsonl", content[: content.index('"event":"votes"') - 300])
+        resumed = zaya("solve", "--resume", torn)
+        self.assertEqual(resumed.returncode, 0, resumed.stderr)
+        with open(torn) as file:
+            again = [json.loads(line) for line in file]
+        essence = lambda lines: {(t["round"], t["candidate"]): (t["tail"], t["final"]) for t in lines if t["event"] == "trace"}
+        self.assertEqual(essence(again), essence(lines))
+        for key in ("answer", "votes", "new_tokens", "candidate"):
+            self.assertEqual(again[-1][key], result[key])
+        shown = zaya("solve", "--show", torn)
+        self.assertIn("2 sessions", shown.stdout)
+        self.assertIn(QUESTION, shown.stdout)
+        self.assertEqual(json.loads(zaya("solve", "--show", torn, "--json").stdout)["answer"], result["answer"])
+
+    def test_methods_share_one_accounting(self):
+        for method, traces in (("single", 1), ("vote", 4), ("delethink", 8), ("pacore", 5)):
+            events = self.events("--no-journal", "--method", method)
+            made = [e for e in events if e["event"] == "trace"]
+            carried = 8 - len(made) if method == "delethink" else 0  # finished chains are handed on
+            self.assertEqual(len(made) + carried, traces, method)
+            self.assertEqual(events[-1]["new_tokens"], sum(t["new_tokens"] for t in made), method)
+
+    def test_limits_end_with_an_answer(self):
+        events = self.events("--no-journal", "--max-new-tokens", "600")
+        self.assertLessEqual(events[-1]["new_tokens"], 600)
+        self.assertTrue(events[-1]["answer"])
+        self.assertEqual(self.events("--no-journal", "--max-rounds", "0")[-1]["round"], 0)
+
+    def test_estimate_and_compare(self):
+        estimate = json.loads(zaya("solve", "-p", QUESTION, "--estimate", "--json", *self.SMALL).stdout)
+        self.assertEqual([case["candidates"] for case in estimate["cases"]], [8, 8, 8])
+        self.assertGreater(estimate["decode_tokens_per_second"], 0)
+        compared = zaya("solve", "--compare-answers", stdin='{"gold": "1/2", "text": "\\\\boxed{0.5}"}\n')
+        self.assertEqual(json.loads(compared.stdout), {"answer": "0.5", "same": True})
+
+    def test_misuse(self):
+        self.assert_fails(zaya("solve"), "-p", code=2)
+        self.assert_fails(zaya("solve", "-p", "x", "-N", "2", "-C", "3"), "without replacement", code=2)
+        self.assert_fails(zaya("solve", "-p", "x", "--method", "magic"), "markovian-rsa", code=2)
+        self.assert_fails(zaya("solve", "-p", "x", "--preset", "headline", "--no-journal"), "2048")
+        self.assert_fails(zaya("solve", "-p", "x", "--method", "best-of", "--no-journal"), "verifier", code=2)
+        self.assert_fails(zaya("solve", "--resume", "/nowhere"), "/nowhere")
+        self.assert_fails(zaya("solve", "--show", self.write("empty.jsonl", "")), "empty.jsonl")
+        self.assert_fails(zaya("solve", "-p", "x", "--endpoint", "nonsense"), "http", code=2)
+        self.assert_fails(zaya("solve", "-p", "x", "--journal", self.write("there.jsonl", "")), "--resume", code=2)
+
+
 class Terminal:
     """zaya chat behind a pseudo-terminal."""
 

@@ -21,5 +21,6 @@ Action add_synth(CLI::App& verb);
 Action add_bench(CLI::App& verb);
 Action add_doctor(CLI::App& verb);
 Action add_pack(CLI::App& verb);
+Action add_solve(CLI::App& verb);
 
 }  // namespace zaya::app
