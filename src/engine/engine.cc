@@ -168,7 +168,8 @@ void Engine::start_ready() {
 }
 
 int64_t Engine::prefill_budget(bool beside_decode) const {
-  if (!beside_decode || seconds_per_token_ == 0) return options_.prefill_chunk;
+  if (!beside_decode) return options_.prefill_chunk;
+  if (seconds_per_token_ == 0) return std::min(options_.prefill_chunk, kSmallestChunk);  // until it is measured
   const double tokens = options_.mixed_step_seconds / seconds_per_token_;
   if (!(tokens < static_cast<double>(options_.prefill_chunk))) return options_.prefill_chunk;
   return std::min(options_.prefill_chunk, std::max(kSmallestChunk, static_cast<int64_t>(tokens)));
