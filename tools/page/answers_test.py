@@ -184,7 +184,7 @@ class AnswersTest(PageCase):
             shown.push(root.innerHTML);
           }
           return shown;
-        }""", [CUT_TEXT, [1, 5, 17, 10**6]])
+        }""", [CUT_TEXT, [1, 2, 3, 5, 17, 10**6]])
         self.assertEqual(len(set(result)), 1)
         for part in ("<table>", "hl-k", "katex-display", "<ol>", "\tindented by a tab", "<blockquote>", "```"):
             self.assertIn(part, result[0])

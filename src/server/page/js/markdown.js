@@ -107,7 +107,7 @@ const POLICY = {
   RETURN_DOM_FRAGMENT: true,
 };
 
-// The top-level blocks of a text; the tokens' raw texts, joined, are the text if its lines are not indented by tabs.
+// The top-level blocks of a text; the tokens' raw texts are together as long as the text, if its lines are not indented by tabs.
 export function lex(source) {
   return new Lexer({ ...marked.defaults }).lex(source);
 }

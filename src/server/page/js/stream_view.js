@@ -130,7 +130,8 @@ export class StreamView {
     if (open > 0) this.#put([render(tokens.slice(0, open))], true);
     if (whole) return "";
     this.#put([render(tokens.slice(open))], false);
-    return tokens.slice(open).map((token) => token.raw).join("");
+    // By length: marked notes a space at the end of a token as a line break.
+    return source.slice(tokens.slice(0, open).reduce((sum, token) => sum + token.raw.length, 0));
   }
 
   // Text that is no markdown any more: all but its last 2000 characters is there to stay, so that a line without end
