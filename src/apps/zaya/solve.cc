@@ -105,7 +105,7 @@ Result<Settings> settings_of(const Options& options, const CLI::App& verb, int64
   take("--top-p", settings.sampling.top_p, given.sampling.top_p);
   take("--top-k", settings.sampling.top_k, given.sampling.top_k);
   take("--min-p", settings.sampling.min_p, given.sampling.min_p);
-  take("--head", settings.head_length, given.head_length);
+  take("--head-tokens", settings.head_length, given.head_length);
   take("--widths", settings.widths, given.widths);
   take("--max-new-tokens", settings.max_new_tokens, given.max_new_tokens);
   take("--max-seconds", settings.max_seconds, given.max_seconds);
@@ -381,7 +381,7 @@ Action add_solve(CLI::App& verb) {
                   "Tails go into a new question (aggregate), or are continued (resume; C = 1)");
   verb.add_option("--choice", options->choice, "The run's answer: vote, last, aggregate (one more round) or verifier");
   verb.add_option("--answer-kind", options->answer_kind, "auto, boxed, tag, option, number, code or text");
-  verb.add_option("--head", given.head_length, "With --carry resume: first tokens that stay in front");
+  verb.add_option("--head-tokens", given.head_length, "With --carry resume: first tokens that stay in front");
   verb.add_option("--widths", given.widths, "Candidates of each round, T + 1 numbers: 16,4,1")
       ->delimiter(',')
       ->allow_extra_args(false);
@@ -393,7 +393,6 @@ Action add_solve(CLI::App& verb) {
   verb.add_option("--max-rounds", given.max_rounds, "Aggregation rounds at most");
   verb.add_flag("--no-early-stop", options->no_early_stop, "Finish the last round though its vote is decided");
   verb.add_flag("--no-overlap", options->no_overlap, "Begin a round only when the one before is complete");
-  verb.add_flag("--deterministic", options->deterministic, "The same seed gives the same run, whatever the timing");
   verb.add_option("--parallel", options->parallel, "Candidates under way at once (default: all)");
   verb.add_option("--journal", options->journal, "The run's file (default: a new one in ~/.local/state/zaya/runs)");
   verb.add_flag("--no-journal", options->no_journal, "Keep no file");
@@ -403,7 +402,10 @@ Action add_solve(CLI::App& verb) {
   verb.add_flag("--json", options->json, "Print events as JSON lines; the last one is the result");
   verb.add_flag("--compare-answers", options->compare_answers,
                 "Plumbing: read {\"gold\", \"text\"} JSON lines, print what is read and whether it is the same");
-  return [options, &verb] { return solve(*options, verb); };
+  return [options, &verb] {
+    options->deterministic = verb.count("--deterministic") > 0;  // declared with the model's options
+    return solve(*options, verb);
+  };
 }
 
 }  // namespace zaya::app
