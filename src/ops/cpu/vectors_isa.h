@@ -29,7 +29,16 @@ typedef uint8_t ByteAt __attribute__((vector_size(kLanes), aligned(1), may_alias
 
 inline Vec load(const float* p) { return *reinterpret_cast<const VecAt*>(p); }
 inline void store(float* p, Vec v) { *reinterpret_cast<VecAt*>(p) = v; }
-inline Vec splat(float x) { return Vec{} + x; }
+// By name: the extension's way of writing it, Vec{} + x, is an addition, which a compiler must not drop for −0's sake.
+inline Vec splat(float x) {
+#if defined(__AVX512F__)
+  return (Vec)_mm512_set1_ps(x);
+#elif defined(__AVX2__)
+  return (Vec)_mm256_set1_ps(x);
+#else
+  return Vec{x, x, x, x, x, x, x, x};
+#endif
+}
 
 inline Vec load_part(const float* p, int64_t count) {
   Vec v = {};
