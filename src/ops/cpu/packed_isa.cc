@@ -62,9 +62,9 @@ inline Vec16 load_scales(const std::byte* p) {
   return scale;
 }
 
-// A format: how many columns one word holds, and the weight of column j out of a word.
+// A format: the bytes of a superblock, how many columns one word holds, and the weight of column j out of a word.
 struct Q4 {
-  static constexpr WeightType kType = WeightType::q4;
+  static constexpr int64_t kBytes = superblock_bytes(WeightType::q4);
   static constexpr int kPerWord = 8;
   static constexpr int64_t kHeader = kScaleBytes;
 
@@ -85,7 +85,7 @@ struct Q4 {
 };
 
 struct Q8 {
-  static constexpr WeightType kType = WeightType::q8;
+  static constexpr int64_t kBytes = superblock_bytes(WeightType::q8);
   static constexpr int kPerWord = 4;
   static constexpr int64_t kHeader = kScaleBytes;
 
@@ -93,11 +93,22 @@ struct Q8 {
 };
 
 struct B16 {
-  static constexpr WeightType kType = WeightType::b16;
+  static constexpr int64_t kBytes = superblock_bytes(WeightType::b16);
   static constexpr int kPerWord = 2;
   static constexpr int64_t kHeader = 0;
 
   static Vec decode(UintVec word, int j) { return (Vec)(j == 0 ? word << 16 : word & 0xffff0000u); }
+};
+
+// A packed format's superblock with its codes decoded to FP32: what many tokens share, so that decoding is done once.
+template <class Packed>
+struct Wide {
+  static constexpr int kPerWord = 1;
+  static constexpr int64_t kHeader = Packed::kHeader;
+  static constexpr int64_t kBytes = kHeader + kBlockRows * kBlockCols * 4;
+  static_assert(kBytes <= kWideBytes);
+
+  static Vec decode(UintVec word, int) { return (Vec)word; }
 };
 
 template <class Format>
@@ -150,6 +161,24 @@ inline __attribute__((always_inline)) void superblock(const std::byte* w, int64_
   }
 }
 
+// One block of `supers` superblocks.
+template <class Format>
+void widen_block(const std::byte* w, int64_t supers, std::byte* out) {
+  for (int64_t s = 0; s < supers; ++s, w += Format::kBytes, out += Wide<Format>::kBytes) {
+    for (int64_t i = 0; i < Format::kHeader; ++i) out[i] = w[i];
+    for (int64_t word = 0; word < kBlockCols / Format::kPerWord; ++word) {
+      const Word16 raw = load_words(w + Format::kHeader + word * kBlockRows * 4);
+      auto* to = reinterpret_cast<float*>(out + Format::kHeader + word * Format::kPerWord * kBlockRows * 4);
+#pragma GCC unroll 8
+      for (int j = 0; j < Format::kPerWord; ++j) {
+        const Vec16 weights = decode<Format>(raw, j);
+#pragma GCC unroll 16
+        for (int i = 0; i < kParts; ++i) store(to + j * kBlockRows + i * kLanes, weights.part[i]);
+      }
+    }
+  }
+}
+
 // An int as a type, for the lambdas below.
 template <int Value>
 struct Constant {
@@ -168,10 +197,11 @@ struct Product {
   // first-level cache, which costs a factor; so they are copied, a line further apart.
   float* scratch;
   const float* padded;
-  int64_t padded_stride;
+  int64_t padded_stride, padded_tokens;
 
   void pad(int64_t token, int64_t tokens) {
     const int64_t whole = superblocks_of(cols) * kBlockCols;
+    padded_tokens = tokens;
     padded_stride = packed_stride(cols);
     padded = x + token * cols;
     if (tokens == 1 && whole == cols) return;
@@ -184,14 +214,14 @@ struct Product {
   }
 };
 
+// Blocks blocks from `block` on, whose weights are at w, against the Tokens tokens from `token` on, whose padded inputs
+// are at x.
 template <class Format, int Blocks, int Tokens>
-void tile(const Product& p, int64_t block, int64_t token) {
-  const int64_t stride = block_bytes(Format::kType, p.cols), supers = superblocks_of(p.cols);
-  const std::byte* w = p.w + block * stride;
+void tile(const Product& p, int64_t block, const std::byte* w, int64_t token, const float* x) {
+  const int64_t supers = superblocks_of(p.cols), stride = supers * Format::kBytes;
   Vec16 total[Blocks][Tokens] = {};
   for (int64_t s = 0; s < supers; ++s) {
-    superblock<Format, Blocks, Tokens>(w + s * superblock_bytes(Format::kType), stride, p.padded + s * kBlockCols,
-                                       p.padded_stride, total);
+    superblock<Format, Blocks, Tokens>(w + s * Format::kBytes, stride, x + s * kBlockCols, p.padded_stride, total);
   }
 #pragma GCC unroll 16
   for (int b = 0; b < Blocks; ++b) {
@@ -218,17 +248,31 @@ void tile(const Product& p, int64_t block, int64_t token) {
 }
 
 // Few tokens: several blocks at once, because several memory streams per thread read half as fast again as one, and
-// because one chain of additions would wait for itself. Many tokens: one block, decoded once for all of them.
+// because one chain of additions would wait for itself. Many tokens: one block, decoded once for all of them; more than
+// that, decoded once for kSlabTokens.
 template <class Format>
 void product(Product& p, int64_t n) {
   constexpr int kMany = kLanes == 16 ? kPackedTokens : 4;
-  const int64_t blocks = blocks_of(p.rows);
+  constexpr int kWideTokens = 6;  // of 16 lanes each: 12 sums in 16 registers
+  static_assert(kSlabTokens % kWideTokens == 0);
+  const int64_t blocks = blocks_of(p.rows), supers = superblocks_of(p.cols), stride = supers * Format::kBytes;
   int64_t t = 0;
+  // Only where decoding costs more than reading FP32 from the second-level cache: not with AVX-512's 16 lanes.
+  for (; kLanes < 16 && n - t >= 2 * kPackedTokens; t += p.padded_tokens) {
+    p.pad(t, n - t < kSlabTokens ? (n - t) / kWideTokens * kWideTokens : kSlabTokens);
+    std::byte* wide = reinterpret_cast<std::byte*>(p.scratch + kSlabTokens * p.padded_stride);
+    for (int64_t b = 0; b < blocks; ++b) {
+      widen_block<Format>(p.w + b * stride, supers, wide);
+      for (int64_t i = 0; i < p.padded_tokens; i += kWideTokens) {
+        tile<Wide<Format>, 1, kWideTokens>(p, b, wide, t + i, p.padded + i * p.padded_stride);
+      }
+    }
+  }
   const auto take = [&](auto many, auto tokens) {
     p.pad(t, tokens());
     int64_t b = 0;
-    for (; b + many() <= blocks; b += many()) tile<Format, many(), tokens()>(p, b, t);
-    for (; b < blocks; ++b) tile<Format, 1, tokens()>(p, b, t);
+    for (; b + many() <= blocks; b += many()) tile<Format, many(), tokens()>(p, b, p.w + b * stride, t, p.padded);
+    for (; b < blocks; ++b) tile<Format, 1, tokens()>(p, b, p.w + b * stride, t, p.padded);
     t += tokens();
   };
   while (t < n) {
@@ -248,7 +292,7 @@ void product(Product& p, int64_t n) {
 
 void packed_matmul(WeightType type, const std::byte* w, int64_t rows, int64_t cols, const float* row_scale,
                    const float* bias, const float* x, int64_t n, float* out, int64_t out_stride, float* scratch) {
-  Product p{w, rows, cols, row_scale, bias, x, out, out_stride, scratch, nullptr, 0};
+  Product p{w, rows, cols, row_scale, bias, x, out, out_stride, scratch, nullptr, 0, 0};
   if (type == WeightType::q4) return product<Q4>(p, n);
   if (type == WeightType::q8) return product<Q8>(p, n);
   if (type == WeightType::b16) return product<B16>(p, n);
