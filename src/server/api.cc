@@ -97,7 +97,8 @@ Api::Api(Backend backend, ApiOptions options, std::function<void(const std::stri
     : backend_(std::move(backend)),
       options_(std::move(options)),
       log_(std::move(log)),
-      ids_(uint64_t{std::random_device{}()} << 32 | std::random_device{}()) {}
+      ids_(uint64_t{std::random_device{}()} << 32 | std::random_device{}()),
+      run_threads_(options_.runs.max_runs) {}
 
 void Api::handle(HttpRequest request, std::shared_ptr<Responder> responder) {
   Exchange exchange{.request = std::move(request), .responder = std::move(responder)};
@@ -221,48 +222,85 @@ bool Api::read_body(Exchange& exchange, Json& body) {
   return !error;
 }
 
-void Api::answer(Exchange& exchange, Parser parse, MakeFormat format) {
-  Json body;
-  if (!read_body(exchange, body)) return;
-  if (draining_) {
-    return reply_error(exchange, {.status = 503, .message = "the server is shutting down", .retry_after = 5});
-  }
-  Ask ask;
-  ask.id = fmt::format("{:016x}{:08x}", mixed(ids_.fetch_add(1)), std::hash<std::string>{}(exchange.id) & 0xFFFFFFFF);
-  std::optional<ApiError> error;
-  parse(body, {backend_, options_.limits}, ask, error);
-  if (error) return reply_error(exchange, *error);
+bool Api::refuse_draining(Exchange& exchange) {
+  if (!draining_) return false;
+  reply_error(exchange, {.status = 503, .message = "the server is shutting down", .retry_after = 5});
+  return true;
+}
+
+std::string Api::next_id(const Exchange& exchange) {
+  return fmt::format("{:016x}{:08x}", mixed(ids_.fetch_add(1)), std::hash<std::string>{}(exchange.id) & 0xFFFFFFFF);
+}
+
+// What is called, and logs, when an answer is out. Takes from the exchange what need not be kept until then.
+std::function<void(const AnswerRecord&)> Api::hand_over(Exchange& exchange) {
   const std::string prompt = options_.log_prompts ? std::move(exchange.request.body) : std::string();
   // What the log needs later; the body itself is not needed any more.
   exchange.request.body = {};
   exchange.request.budget = nullptr;
-  const auto headers = exchange.headers;
-  const auto responder = exchange.responder;
   exchange.responder = nullptr;
-  const auto job =
-      std::make_shared<Answer>(std::move(ask), backend_, metrics_, responder, headers, exchange.arrival,
-                               [this, exchange, prompt](const AnswerRecord& record) {
-                                 metrics_.count(exchange.route, record.status);
-                                 Json fields = {{"status", record.status},
-                                                {"finish", record.finish},
-                                                {"choices", record.choices},
-                                                {"prompt_tokens", record.usage.prompt_tokens},
-                                                {"cached_tokens", record.usage.cached_tokens},
-                                                {"new_tokens", record.usage.completion_tokens},
-                                                {"first_token_ms", std::round(record.first_token_seconds * 1e6) / 1e3},
-                                                {"queue_ms", std::round(record.queue_seconds * 1e6) / 1e3}};
-                                 if (!record.error.empty()) fields["error"] = record.error;
-                                 if (!prompt.empty()) fields["request"] = prompt;
-                                 log(exchange, std::move(fields));
-                               });
+  return [this, exchange, prompt](const AnswerRecord& record) {
+    metrics_.count(exchange.route, record.status);
+    Json fields = {{"status", record.status},
+                   {"finish", record.finish},
+                   {"choices", record.choices},
+                   {"prompt_tokens", record.usage.prompt_tokens},
+                   {"cached_tokens", record.usage.cached_tokens},
+                   {"new_tokens", record.usage.completion_tokens},
+                   {"first_token_ms", std::round(record.first_token_seconds * 1e6) / 1e3},
+                   {"queue_ms", std::round(record.queue_seconds * 1e6) / 1e3}};
+    if (!record.error.empty()) fields["error"] = record.error;
+    if (!record.usage.markovian_rsa.is_null()) fields["markovian_rsa"] = record.usage.markovian_rsa["stopped"];
+    if (!prompt.empty()) fields["request"] = prompt;
+    log(exchange, std::move(fields));
+  };
+}
+
+void Api::answer(Exchange& exchange, Parser parse, MakeFormat format) {
+  Json body;
+  if (read_body(exchange, body)) answer(exchange, body, parse, format);
+}
+
+void Api::answer(Exchange& exchange, const Json& body, Parser parse, MakeFormat format) {
+  if (refuse_draining(exchange)) return;
+  Ask ask;
+  ask.id = next_id(exchange);
+  std::optional<ApiError> error;
+  parse(body, {backend_, options_.limits}, ask, error);
+  if (error) return reply_error(exchange, *error);
+  const auto responder = exchange.responder;
+  const auto job = std::make_shared<Answer>(std::move(ask), backend_, metrics_, responder, exchange.headers,
+                                            exchange.arrival, hand_over(exchange));
   job->set_format(format(job->ask(), backend_, body));
   job->start();
+}
+
+void Api::answer_by_run(Exchange& exchange, const Json& body) {
+  if (refuse_draining(exchange)) return;
+  RunAsk ask;
+  ask.ask.id = next_id(exchange);
+  std::optional<ApiError> error;
+  parse_run(body, {backend_, options_.limits}, options_.runs, ask, error);
+  if (error) return reply_error(exchange, *error);
+  Exchange kept = exchange;
+  const auto responder = exchange.responder;
+  const auto job = std::make_shared<RunAnswer>(std::move(ask), backend_, options_.runs, metrics_, responder,
+                                               exchange.headers, hand_over(kept));
+  if (job->start(run_threads_)) return;
+  reply_error(exchange, {.status = 429,
+                         .message = fmt::format("{} runs of Markovian RSA are under way; no more can begin",
+                                                options_.runs.max_runs),
+                         .code = "overloaded",
+                         .retry_after = 10});
 }
 
 // ---- Routes
 
 void Api::chat(Exchange& exchange) {
-  answer(exchange, parse_chat, [](const Ask& ask, const Backend& b, const Json&) { return chat_format(ask, b); });
+  Json body;
+  if (!read_body(exchange, body)) return;
+  if (wants_run(body)) return answer_by_run(exchange, body);
+  answer(exchange, body, parse_chat, [](const Ask& ask, const Backend& b, const Json&) { return chat_format(ask, b); });
 }
 
 void Api::completion(Exchange& exchange) {
@@ -317,11 +355,9 @@ void Api::metrics_text(Exchange& exchange) {
 }
 
 void Api::models(Exchange& exchange) {
-  const Json model = {{"id", backend_.model_name},
-                      {"object", "model"},
-                      {"created", backend_.created},
-                      {"owned_by", "zaya"},
-                      {"max_model_len", backend_.context()}};
+  const Json model = {{"id", backend_.model_name},           {"object", "model"},
+                      {"created", backend_.created},         {"owned_by", "zaya"},
+                      {"max_model_len", backend_.context()}, {"markovian_rsa", offers_runs()}};
   constexpr std::string_view kPrefix = "/v1/models/";
   const std::string_view path = exchange.request.path;
   if (!path.starts_with(kPrefix)) return reply_json(exchange, {{"object", "list"}, {"data", Json::array({model})}});

@@ -10,6 +10,7 @@
 #include "server/ask.h"
 #include "server/http.h"
 #include "server/metrics.h"
+#include "server/run_answer.h"
 
 namespace zaya::server {
 
@@ -21,6 +22,7 @@ struct ApiOptions {
   bool loopback = true;                    // listening on a loopback address only
   bool log_prompts = false;
   AskLimits limits;
+  RunLimits runs;
 };
 
 class Api {
@@ -34,6 +36,8 @@ class Api {
   void set_http_stats(std::function<HttpStats()> stats) { http_stats_ = std::move(stats); }
   // From here on /ready says no, and new work is refused.
   void set_draining() { draining_ = true; }
+  // Stops runs of Markovian RSA and waits for their threads: they need engine and connections.
+  void end_runs() { run_threads_.end(); }
 
   Metrics& metrics() { return metrics_; }
   const Backend& backend() const { return backend_; }
@@ -55,6 +59,12 @@ class Api {
   using Parser = void (*)(const Json&, const AskContext&, Ask&, std::optional<ApiError>&);
   using MakeFormat = std::unique_ptr<Format> (*)(const Ask&, const Backend&, const Json&);
   void answer(Exchange& exchange, Parser parse, MakeFormat format);
+  void answer(Exchange& exchange, const Json& body, Parser parse, MakeFormat format);
+  void answer_by_run(Exchange& exchange, const Json& body);
+  bool refuse_draining(Exchange& exchange);
+  std::string next_id(const Exchange& exchange);
+  std::function<void(const AnswerRecord&)> hand_over(Exchange& exchange);
+  bool offers_runs() const { return backend_.make_generator && options_.runs.max_runs > 0; }
 
   void page(Exchange& exchange);
   void health(Exchange& exchange);
@@ -77,6 +87,7 @@ class Api {
   Metrics metrics_;
   std::atomic<bool> draining_{false};
   std::atomic<uint64_t> ids_;
+  RunThreads run_threads_;  // the last one: its threads use the others
 };
 
 // Whether the two are equal, in a time that depends on their lengths only.

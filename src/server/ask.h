@@ -85,6 +85,9 @@ bool is_tool_name(std::string_view name);
 // The text of a content field: a string, or a list of parts of which `text_types` are text; others fail by name.
 std::string read_text(Reader& reader, const char* key, std::initializer_list<std::string_view> text_types);
 
+// stream and stream_options, in OpenAI's form.
+void read_stream(Reader& reader, Ask& ask);
+
 // One parser per API; each leaves the first error in `error`.
 void parse_chat(const Json& body, const AskContext& context, Ask& ask, std::optional<ApiError>& error);
 void parse_completion(const Json& body, const AskContext& context, Ask& ask, std::optional<ApiError>& error);

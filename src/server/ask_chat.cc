@@ -133,6 +133,8 @@ ToolChoice read_tool_choice(Reader& reader, const Json& tools) {
   return choice;
 }
 
+}  // namespace
+
 void read_stream(Reader& reader, Ask& ask) {
   ask.stream = reader.boolean("stream").value_or(false);
   if (const Json* given = reader.object("stream_options")) {
@@ -140,6 +142,8 @@ void read_stream(Reader& reader, Ask& ask) {
     ask.include_usage = options.boolean("include_usage").value_or(false);
   }
 }
+
+namespace {
 
 void read_choices(Reader& reader, const AskLimits& limits, Ask& ask) {
   ask.n = reader.integer("n", 1, limits.max_choices).value_or(1);
@@ -197,7 +201,6 @@ void parse_chat(const Json& body, const AskContext& context, Ask& ask, std::opti
                   "unsupported_parameter");
     }
   }
-  reader.refuse("markovian_rsa", "this server does not offer it");
   reader.refuse("functions", "use tools");
   reader.refuse("audio", "this model writes text only");
   build_chat(context, std::move(variables), thinking, choice, sampling, std::move(stops), max_tokens, ask, error);

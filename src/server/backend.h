@@ -7,6 +7,7 @@
 
 #include "engine/service.h"
 #include "libzaya/session.h"
+#include "reasoning/generator.h"
 
 namespace zaya::server {
 
@@ -20,6 +21,8 @@ struct Backend {
   // As engine::Service::submit.
   std::function<Result<Cancel>(engine::Request, engine::EventSink, engine::DoneSink)> submit;
   std::function<engine::ServiceStats()> stats;
+  // What a run of Markovian RSA generates with, for that run alone; null = runs are not offered. From any thread.
+  std::function<std::unique_ptr<reasoning::Generator>()> make_generator;
 
   const text::Tokenizer& tokenizer() const { return session->engine->tokenizer(); }
   int64_t vocabulary() const { return session->engine->vocabulary(); }

@@ -35,11 +35,13 @@ std::string sse(const Json& data, const char* event) {
 int64_t unix_time() { return static_cast<int64_t>(std::time(nullptr)); }
 
 Json openai_usage(const Usage& usage) {
-  return {{"prompt_tokens", usage.prompt_tokens},
-          {"completion_tokens", usage.completion_tokens},
-          {"total_tokens", usage.prompt_tokens + usage.completion_tokens},
-          {"prompt_tokens_details", {{"cached_tokens", usage.cached_tokens}}},
-          {"completion_tokens_details", {{"reasoning_tokens", usage.reasoning_tokens}}}};
+  Json json = {{"prompt_tokens", usage.prompt_tokens},
+               {"completion_tokens", usage.completion_tokens},
+               {"total_tokens", usage.prompt_tokens + usage.completion_tokens},
+               {"prompt_tokens_details", {{"cached_tokens", usage.cached_tokens}}},
+               {"completion_tokens_details", {{"reasoning_tokens", usage.reasoning_tokens}}}};
+  if (!usage.markovian_rsa.is_null()) json["markovian_rsa"] = usage.markovian_rsa;
+  return json;
 }
 
 Json timings(const engine::Outcome& outcome) {

@@ -46,6 +46,7 @@ struct Choice {
 
 struct Usage {
   int64_t prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0, reasoning_tokens = 0;
+  Json markovian_rsa;  // of a run: the same by rounds; null otherwise
 };
 
 class Format {

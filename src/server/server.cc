@@ -4,6 +4,7 @@
 #include <chrono>
 #include <thread>
 
+#include "reasoning/local_generator.h"
 #include "server/format.h"
 
 namespace zaya::server {
@@ -31,6 +32,11 @@ Result<std::unique_ptr<Server>> Server::start(Session session, ServerOptions opt
     return Backend::Cancel([ticket] { ticket->cancel(); });
   };
   backend.stats = [service] { return service->stats(); };
+  if (backend.session->chat_template) {
+    backend.make_generator = [service, held = backend.session, name = backend.model_name] {
+      return std::make_unique<reasoning::LocalGenerator>(*service, *held->chat_template, name);
+    };
+  }
 
   options.api.loopback = is_loopback(options.http.host);
   server->api_ = std::make_unique<Api>(std::move(backend), std::move(options.api), std::move(log));
@@ -56,6 +62,7 @@ Status Server::drain(double seconds) {
                     std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()));
   };
   (void)http_->drain(left());
+  api_->end_runs();
   // Whose client is gone by now is cancelled, so that nothing is left for the engine to wait for.
   return service_->drain(static_cast<double>(left().count()) / 1e3);
 }

@@ -23,7 +23,7 @@ ALLOWED = {
     "engine": {"base", "cpu", "checkpoint", "text", "model"},
     "reasoning": {"base", "text", "engine"},
     "libzaya": {"public", "base", "cpu", "checkpoint", "text", "ops", "model", "engine"},
-    "server": {"public", "base", "text", "engine", "libzaya"},
+    "server": {"public", "base", "text", "engine", "reasoning", "libzaya"},
     "apps": {"public", "base", "cpu", "checkpoint", "text", "ops", "model", "engine", "reasoning", "libzaya", "server"},
     # base/status.h is installed with the public header; nothing else is.
     "public": {"base"},

@@ -49,6 +49,31 @@ class OpenAi(unittest.TestCase):
         self.assertGreater(details.reasoning_tokens, 10)
         self.assertEqual(answer.usage.total_tokens, answer.usage.prompt_tokens + answer.usage.completion_tokens)
 
+    def test_markovian_rsa_whole_and_streaming(self):
+        arguments = {
+            "temperature": 1,
+            "extra_body": {"markovian_rsa": {"preset": "tiny", "N": 3, "C": 2, "T": 1, "seed": 1}},
+        }
+        whole = self.chat(**arguments)
+        self.assertEqual(len(whole.choices), 1)
+        self.assertEqual(len(whole.usage.markovian_rsa["rounds"]), 2)
+        content, lines, usage = "", [], None
+        for chunk in self.chat(stream=True, stream_options={"include_usage": True}, **arguments):
+            usage = chunk.usage or usage
+            if line := getattr(chunk, "markovian_rsa", None):
+                self.assertEqual(chunk.choices, [])
+                lines.append(line["event"])
+            for choice in chunk.choices:
+                content += choice.delta.content or ""
+        self.assertEqual((lines[0], lines[-1]), ("run", "result"))
+        self.assertEqual(usage.total_tokens, usage.prompt_tokens + usage.completion_tokens)
+        # The helper that gathers chunks does not mind them either.
+        with self.client.chat.completions.stream(model="nano", messages=QUESTION, **arguments) as stream:
+            final = stream.get_final_completion()
+        self.assertEqual(len(final.choices), 1)
+        self.assertEqual(final.choices[0].finish_reason, "stop")
+        self.assertTrue(content)
+
     def test_chat_stream_equals_whole(self):
         whole = self.chat().choices[0].message
         content, reasoning, finish, usage = "", "", None, None

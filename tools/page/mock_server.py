@@ -134,7 +134,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         time.sleep(0.15)
         if body.get("markovian_rsa"):
             for entry in sample_run.entries(random.Random(7), pace=0.03):
-                self.event(entry, "markovian_rsa")
+                self.event({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": int(time.time()),
+                            "model": "ZAYA1-8B", "choices": [], "markovian_rsa": entry})
         finish = "stop"
         for kind, text, pause in answer.parts():
             if count >= answer.limit:

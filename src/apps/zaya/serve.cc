@@ -175,6 +175,14 @@ Action add_serve(CLI::App& verb) {
   verb.add_option("--cache-file", to.service.cache_file, "Keep the prefix cache here over restarts");
   verb.add_option("--max-n", to.api.limits.max_choices, "Choices per request at most (default: 16)")
       ->check(CLI::Range(1, 4096));
+  verb.add_option("--max-runs", to.api.runs.max_runs,
+                  "Runs of Markovian RSA at once; 0 = none; beyond: 429 (default: 2)")
+      ->check(CLI::Range(0, 64));
+  verb.add_option("--max-run-candidates", to.api.runs.max_candidates,
+                  "Candidates of a run, all rounds together, at most (default: 512)")
+      ->check(CLI::Range(1, 1 << 16));
+  verb.add_option("--max-run-tokens", to.api.runs.max_new_tokens, "New tokens of a run at most (default: 8388608)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 32));
   verb.add_option("--max-body", options->body_mb, "MB of a request at most (default: 4)")
       ->check(CLI::Range(0.001, 1000.0));
   verb.add_option("--max-connections", to.http.max_connections, "Open connections at most (default: 4096)")

@@ -82,6 +82,49 @@ class Serve(unittest.TestCase):
             with self.assertRaisesRegex(RuntimeError, "no-such-thing"):
                 Server(ZAYA, "--config", path).__enter__()
 
+    def test_markovian_rsa_whole_and_streaming(self):
+        run = {"preset": "tiny", "N": 4, "T": 1, "seed": 5, "early_stop": False}
+        body = {"messages": QUESTION["messages"], "markovian_rsa": run}
+        with Server(ZAYA, "--deterministic", "--max-runs", "1") as server:
+            status, whole = post(server, "/v1/chat/completions", body)
+            self.assertEqual(status, 200, whole)
+            rounds = whole["usage"]["markovian_rsa"]["rounds"]
+            self.assertEqual([one["candidates"] for one in rounds], [4, 4])
+            self.assertEqual(sum(one["completion_tokens"] for one in rounds), whole["usage"]["completion_tokens"])
+            self.assertEqual(whole["markovian_rsa"]["stopped"], "complete")
+            # Three of the first round's four prompts are found in the cache, but for what is computed anew of each.
+            self.assertGreater(rounds[0]["cached_tokens"], 0)
+            request = urllib.request.Request(server.url + "/v1/chat/completions", json.dumps(
+                {**body, "stream": True, "stream_options": {"include_usage": True}}).encode())
+            with urllib.request.urlopen(request, timeout=600) as answer:
+                events = [line[6:] for line in answer.read().decode().split("\n") if line.startswith("data: ")]
+            self.assertEqual(events[-1], "[DONE]")
+            chunks = [json.loads(event) for event in events[:-1]]
+            lines = [chunk["markovian_rsa"] for chunk in chunks if "markovian_rsa" in chunk]
+            kinds = [line["event"] for line in lines if line["event"] != "progress"]
+            self.assertEqual((kinds[0], kinds.count("start"), kinds.count("trace"), kinds.count("votes"), kinds[-1]),
+                             ("run", 8, 8, 2, "result"))
+            deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
+            message = whole["choices"][0]["message"]
+            self.assertEqual("".join(delta.get("content", "") for delta in deltas), message["content"])
+            self.assertEqual("".join(delta.get("reasoning_content", "") for delta in deltas),
+                             message.get("reasoning_content", ""))
+            # A client that goes away ends its run; the only place is free again.
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=300)
+            connection.request("POST", "/v1/chat/completions", json.dumps(
+                {**body, "stream": True, "markovian_rsa": {**run, "T": 30}}))
+            answer = connection.getresponse()
+            self.assertTrue(answer.readline())
+            self.assertEqual(post(server, "/v1/chat/completions", body)[0], 429)
+            answer.close()
+            connection.close()
+            status = 429
+            while status == 429:
+                status, _ = post(server, "/v1/chat/completions", {**body, "markovian_rsa": {**run, "max_seconds": 0}})
+            self.assertEqual(status, 200)
+            self.assertEqual(server.metric("zaya_choices_running"), 0)
+            self.assertEqual(server.stop(), 0)
+
     def test_sigterm_lets_a_stream_end(self):
         with Server(ZAYA) as server:
             answer = urllib.request.urlopen(urllib.request.Request(
@@ -99,7 +142,7 @@ class Serve(unittest.TestCase):
         fields = ["temperature", "top_p", "top_k", "min_p", "n", "seed", "max_tokens", "max_completion_tokens", "logprobs",
                   "top_logprobs", "logit_bias", "stop", "presence_penalty", "frequency_penalty", "repetition_penalty",
                   "thinking_budget", "reasoning_effort", "tools", "tool_choice", "stream_options", "chat_template_kwargs",
-                  "response_format", "messages"]
+                  "response_format", "messages", "markovian_rsa"]
         with Server(ZAYA, "--quiet") as server:
             for body in (b"", b"{", b"null", b"[]", b'"x"', deep, b'{"a": "\xff\xfe"}', b"\0" * 1000):
                 self.assertEqual(post(server, "/v1/chat/completions", body, raw=True)[0], 400, body[:20])

@@ -84,7 +84,7 @@ export async function* stream_chat({ messages, model, rsa = null, signal }) {
     signal,
   });
   let finished = false;
-  for await (const { event, data } of events_of(response)) {
+  for await (const { data } of events_of(response)) {
     if (data === "[DONE]") return;
     let chunk;
     try {
@@ -93,10 +93,6 @@ export async function* stream_chat({ messages, model, rsa = null, signal }) {
       throw new ApiError("The server sent something that is not JSON.");
     }
     if (chunk?.error) throw new ApiError(String(chunk.error.message ?? chunk.error).slice(0, 600), chunk.error.code ?? 0);
-    if (event.startsWith("markovian_rsa") || chunk?.object === "markovian_rsa") {
-      yield { type: "rsa", event: chunk.line ?? chunk };
-      continue;
-    }
     for (const part of parts_of(chunk)) {
       finished ||= part.type === "finish";
       yield part;
@@ -111,6 +107,7 @@ function* parts_of(chunk) {
   const reasoning = delta.reasoning_content ?? delta.reasoning;
   if (typeof reasoning === "string" && reasoning) yield { type: "reasoning", text: reasoning };
   if (typeof delta.content === "string" && delta.content) yield { type: "content", text: delta.content };
+  // A line of the run's journal, in a chunk without choices, so that other clients pass over it.
   if (chunk?.markovian_rsa?.event) yield { type: "rsa", event: chunk.markovian_rsa };
   if (choice?.finish_reason) yield { type: "finish", reason: String(choice.finish_reason) };
   const usage = chunk?.usage;
