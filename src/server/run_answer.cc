@@ -79,7 +79,7 @@ Choice choice_of(const reasoning::Run& run, const reasoning::RunResult& result) 
 
 // ---- Threads
 
-bool RunThreads::start(std::stop_source stop, std::function<void()> work) {
+bool RunThreads::start(std::stop_source stop, std::function<std::function<void()>()> work) {
   const std::lock_guard lock(mutex_);
   if (ended_) return false;
   slots_.remove_if([](Slot& slot) {
@@ -91,9 +91,9 @@ bool RunThreads::start(std::stop_source stop, std::function<void()> work) {
   Slot& slot = slots_.emplace_back();
   slot.stop = std::move(stop);
   slot.thread = std::thread([&slot, work = std::move(work)]() mutable {
-    work();
-    work = nullptr;  // what it holds is let go before the slot is free
+    const std::function<void()> rest = work();
     slot.done = true;
+    rest();
   });
   return true;
 }
@@ -185,17 +185,18 @@ Result<RunAnswer::Outcome> RunAnswer::solve() {
   return Outcome{choice_of(run, result), usage_of(run, result), watcher.last_line(), result.stopped};
 }
 
-void RunAnswer::work() {
-  Result<Outcome> outcome = solve();
-  responder_->post([self = shared_from_this(), outcome = std::move(outcome)] {
+std::function<void()> RunAnswer::work() {
+  const auto outcome = std::make_shared<const Result<Outcome>>(solve());
+  const auto tell = [self = shared_from_this(), outcome] {
     if (self->over_) return;
-    if (!outcome.ok()) return self->fail(to_api_error(outcome.status(), "markovian_rsa"));
+    if (!outcome->ok()) return self->fail(to_api_error(outcome->status(), "markovian_rsa"));
     // A client that left is not told; what is left is the end of the server.
-    if (outcome->stopped == reasoning::Stopped::interrupted) {
+    if ((*outcome)->stopped == reasoning::Stopped::interrupted) {
       return self->fail({.status = 503, .message = "the server is shutting down", .code = "cancelled"});
     }
-    self->finish(*outcome);
-  });
+    self->finish(**outcome);
+  };
+  return [self = shared_from_this(), tell] { self->responder_->post(tell); };
 }
 
 // ---- The connection's thread
@@ -229,7 +230,7 @@ bool RunAnswer::start(RunThreads& threads) {
                                 self->end();
                               });
     });
-    self->work();
+    return self->work();
   });
   if (!started) --metrics_.running;
   return started;

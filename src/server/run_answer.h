@@ -27,8 +27,9 @@ class RunThreads {
   explicit RunThreads(int64_t most) : most_(most) {}
   ~RunThreads() { end(); }
 
-  // False when there are as many as there may be. `stop` is what end() asks the work to end by.
-  bool start(std::stop_source stop, std::function<void()> work);
+  // Runs `work`, and then what it returns, when the place is free for the next: who has an answer may ask again at
+  // once. False when there are as many as there may be. `stop` is what end() asks the work to end by.
+  bool start(std::stop_source stop, std::function<std::function<void()>()> work);
 
   // Stops what runs, waits for it, and starts nothing more.
   void end();
@@ -61,7 +62,7 @@ class RunAnswer : public std::enable_shared_from_this<RunAnswer> {
   struct Outcome;
 
   // On the run's thread.
-  void work();
+  std::function<void()> work();  // what tells the client
   Result<Outcome> solve();
 
   // On the connection's.
