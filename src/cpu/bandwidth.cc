@@ -28,8 +28,8 @@ double BandwidthProbe::measure(ThreadTeam& team, int passes) {
   const auto pass = [&](int worker) {
     const uint64_t* first = words + static_cast<size_t>(worker) * stream_ * kStreams;
     typedef uint64_t Line __attribute__((vector_size(64)));
-    // Two sums for all streams: as many registers as every instruction set has. One for each stream spilled, and then the
-    // probe measured its own stores.
+    // Two sums for all streams: as many registers as every instruction set has. One for each stream spilled, and then
+    // the probe measured its own stores.
     Line sum[2] = {};
     for (size_t i = 0; i < stream_; i += kLine) {
       for (size_t s = 0; s < kStreams; ++s) sum[s % 2] += *reinterpret_cast<const Line*>(first + s * stream_ + i);
