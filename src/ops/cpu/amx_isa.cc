@@ -11,11 +11,9 @@ namespace {
 constexpr int64_t kTileBytes = kTileElements * 2;
 
 inline __m512 scales(const std::byte* p) {
-  const __m512i code = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
   // Truncation to BF16 loses half a unit in the last place, 2^-8 / m of a value with mantissa m: on average over
   // mantissas ln 2 · 2^-8, which this puts back at no cost. What is left is as wide as proper rounding's error.
-  const __m512 scale = _mm512_castsi512_ps(_mm512_add_epi32(_mm512_slli_epi32(code, 19), _mm512_set1_epi32(112 << 23)));
-  return _mm512_mul_ps(scale, _mm512_set1_ps(1.0f + 0.693f * 0x1p-8f));
+  return _mm512_mul_ps(load_scales(p), _mm512_set1_ps(1.0f + 0.693f * 0x1p-8f));
 }
 
 // Expands one superblock into two tiles.

@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "ops/cpu/avx512_isa.h"
+
 namespace zaya::ops::amx {
 namespace {
 
@@ -27,11 +29,6 @@ inline void configure_tiles() {
   // GCC 12 declares that loadconfig reads 8 of the 64 bytes and drops the stores to the others: make it keep them.
   __asm__ volatile("" : : "r"(&config) : "memory");
   _tile_loadconfig(&config);
-}
-
-// The first `count` of 16 lanes.
-inline __mmask16 first_lanes(int64_t count) {
-  return static_cast<__mmask16>(count >= 16 ? 0xffffu : count <= 0 ? 0u : (1u << count) - 1);
 }
 
 // The upper halves of `even` (to the low half of each lane) and `odd`: a row of a tile of column pairs.

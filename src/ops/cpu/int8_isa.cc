@@ -1,14 +1,11 @@
 // Compiled with AVX-512 and AVX512_VNNI; reached only where both are there (see int8.h).
 #include <immintrin.h>
 
+#include "ops/cpu/avx512_isa.h"
 #include "ops/cpu/int8.h"
 
 namespace zaya::ops::vnni {
 namespace {
-
-inline __mmask16 first_lanes(int64_t count) {
-  return static_cast<__mmask16>(count >= 16 ? 0xffffu : count <= 0 ? 0u : (1u << count) - 1);
-}
 
 void quantize(WeightType type, const float* x, int64_t n, int64_t cols, int64_t stride, Int8Columns* out,
               int64_t across) {
@@ -63,11 +60,6 @@ struct Q8 {
   }
 };
 
-inline __m512 scales(const std::byte* p) {
-  const __m512i code = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-  return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_slli_epi32(code, 19), _mm512_set1_epi32(112 << 23)));
-}
-
 inline __m512i broadcast(const void* p) {
   int32_t word;
   __builtin_memcpy(&word, p, 4);
@@ -104,7 +96,7 @@ void tile(const Product& p, int64_t block, int64_t token) {
       for (int b = 0; b < Blocks; ++b) {
         __m512i weights[4];
         Format::decode(w + b * stride, group, weights);
-        const __m512 scale = scales(w + b * stride + group * kBlockRows);
+        const __m512 scale = load_scales(w + b * stride + group * kBlockRows);
 #pragma GCC unroll 16
         for (int t = 0; t < Tokens; ++t) {
           const Int8Columns& columns = x[t * p.across + s];
