@@ -35,6 +35,9 @@ class PackedCheckpoint {
 
   const std::map<std::string, Tensor, std::less<>>& tensors() const { return tensors_; }
 
+  // The whole file, mapped.
+  std::span<const std::byte> bytes() const { return file_.bytes(); }
+
   // The memory of a tensor that was copied.
   void release(const Tensor& tensor) const { file_.release(tensor.data); }
 

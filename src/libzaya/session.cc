@@ -96,8 +96,8 @@ Result<std::unique_ptr<model::Model>> open_model(const std::filesystem::path& di
                   fmt::format("{} is packed as {} already, not as {}", directory.string(), packed_as, options.format),
                   "leave the format out, or start from the unpacked checkpoint");
   }
-  ZAYA_ASSIGN(const checkpoint::PackedCheckpoint packed, checkpoint::PackedCheckpoint::open(directory));
-  return model::Model::load(packed, std::move(backend), how);
+  ZAYA_ASSIGN(checkpoint::PackedCheckpoint packed, checkpoint::PackedCheckpoint::open(directory));
+  return model::Model::load(std::move(packed), std::move(backend), how);
 }
 
 Result<Session> Session::open(const std::filesystem::path& directory, const LoadOptions& options,

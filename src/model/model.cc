@@ -23,12 +23,24 @@ Result<std::unique_ptr<Model>> Model::load(checkpoint::Checkpoint checkpoint, st
   return model;
 }
 
-Result<std::unique_ptr<Model>> Model::load(const checkpoint::PackedCheckpoint& packed,
-                                           std::unique_ptr<ops::Backend> backend, const Options& options) {
+Result<std::unique_ptr<Model>> Model::load(checkpoint::PackedCheckpoint packed, std::unique_ptr<ops::Backend> backend,
+                                           const Options& options) {
   std::unique_ptr<Model> model(new Model(packed.config(), options, std::move(backend)));
-  const auto source = packed_source(packed, model->backend_->threads(), model->memory_);
+  model->packed_.emplace(std::move(packed));
+  const auto source = packed_source(*model->packed_, model->backend_->threads(), model->memory_);
   ZAYA_RETURN_IF_ERROR(model->take_weights(*source, options));
+  if (packed_in_place()) model->read_ahead();
   return model;
+}
+
+// Left to faults, an expert's first use would wait for the disk, and for one fault per 64 KiB.
+void Model::read_ahead() {
+  reader_ = std::jthread([file = packed_->bytes()](const std::stop_token& stop) {
+    constexpr size_t kStep = size_t{16} << 20;
+    for (size_t at = 0; at < file.size() && !stop.stop_requested(); at += kStep) {
+      cpu::map_pages(file.subspan(at, std::min(kStep, file.size() - at)));
+    }
+  });
 }
 
 Result<std::unique_ptr<Model>> Model::random(const checkpoint::ModelConfig& config, const Options& options,
@@ -43,7 +55,8 @@ Result<std::unique_ptr<Model>> Model::random(const checkpoint::ModelConfig& conf
 
 Status Model::take_weights(WeightSource& source, const Options& options) {
   ZAYA_ASSIGN(weights_, Weights::load(config_, source));
-  if (options.two_stage_head) ZAYA_RETURN_IF_ERROR(add_coarse_head(weights_.head, backend_->threads(), memory_));
+  if (options.two_stage_head) source.add_coarse_head(head_name(config_), weights_.head, backend_->threads());
+  ZAYA_RETURN_IF_ERROR(source.status());
   const int64_t half_values = config_.kv_width() / 2;
   std::vector<float> initial;
   for (const LayerWeights& layer : weights_.layers) {

@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/status.h"
@@ -59,9 +60,9 @@ class Model {
   static Result<std::unique_ptr<Model>> load(checkpoint::Checkpoint checkpoint, std::unique_ptr<ops::Backend> backend,
                                              const Options& options = {});
 
-  // The preset is the packed model's own.
-  static Result<std::unique_ptr<Model>> load(const checkpoint::PackedCheckpoint& packed,
-                                             std::unique_ptr<ops::Backend> backend, const Options& options = {});
+  // Takes the packed model over: its weights are read where the file is mapped. The preset is its own.
+  static Result<std::unique_ptr<Model>> load(checkpoint::PackedCheckpoint packed, std::unique_ptr<ops::Backend> backend,
+                                             const Options& options = {});
 
   // Random weights of this shape, for figures without files; a packing preset.
   static Result<std::unique_ptr<Model>> random(const checkpoint::ModelConfig& config, const Options& options,
@@ -91,6 +92,7 @@ class Model {
  private:
   Model(const checkpoint::ModelConfig& config, const Options& options, std::unique_ptr<ops::Backend> backend);
   Status take_weights(WeightSource& source, const Options& options);
+  void read_ahead();
 
   // Activations of a step, kept between steps.
   struct Workspace {
@@ -110,7 +112,9 @@ class Model {
   void layer(int64_t index, std::span<const TokenRun> token_runs, std::span<const ops::Run> runs, int64_t n);
 
   checkpoint::ModelConfig config_;
-  std::optional<checkpoint::Checkpoint> checkpoint_;  // while weights point into it
+  std::optional<checkpoint::Checkpoint> checkpoint_;  // these two while weights point into them
+  std::optional<checkpoint::PackedCheckpoint> packed_;
+  std::jthread reader_;  // brings the packed file into memory while the first tokens are computed already
   WeightMemory memory_;
   std::unique_ptr<ops::Backend> backend_;
   Weights weights_;

@@ -25,42 +25,54 @@ bool is_kept(const checkpoint::Checkpoint& from, const std::string& name) {
   return class_of(name) == TensorClass::router && tensor != nullptr && tensor->dtype == DType::f32;
 }
 
-// The list of tensors, in the order in which the model asks for them.
+// The list of tensors: packed matrices in the order in which the model asks for them, then everything else in that
+// order. A packed matrix has a multiple of 64 bytes, so all of them are aligned, as reading them in place wants it.
 class Declaring final : public WeightSource {
  public:
   Declaring(const checkpoint::Checkpoint& from, Preset preset, WeightMemory& memory)
-      : WeightSource(memory, Preset::as_stored), from_(from), wanted_(preset) {}
+      : WeightSource(memory, Preset::as_stored), from_(from), wanted_(preset), head_(head_name(from.config())) {}
 
   ops::Matrix matrix(const std::string& name, int64_t rows, int64_t cols) override {
     if (is_kept(from_, name)) {
-      tensors.push_back({name, DType::f32, {rows, cols}});
+      others_.push_back({name, DType::f32, {rows, cols}});
     } else {
       const ops::WeightType type = format_of(wanted_, class_of(name));
-      tensors.push_back({name + "." + ops::weight_type_name(type), DType::u8, {ops::packed_bytes(type, rows, cols)}});
-      tensors.push_back({name + ".row_scale", DType::f32, {rows}});
+      packed_.push_back({name + "." + ops::weight_type_name(type), DType::u8, {ops::packed_bytes(type, rows, cols)}});
+      others_.push_back({name + ".row_scale", DType::f32, {rows}});
+      if (name == head_ && type == ops::WeightType::q8) {
+        packed_.push_back({coarse_name(name), DType::u8, {ops::packed_bytes(kCoarse, rows, cols)}});
+        others_.push_back({coarse_error_name(name), DType::f32, {rows}});
+      }
     }
     return {};
   }
 
   std::vector<float> values(const std::string& name, int64_t elements) override {
-    tensors.push_back({name, DType::f32, {elements}});
+    others_.push_back({name, DType::f32, {elements}});
     return std::vector<float>(static_cast<size_t>(elements));
   }
 
-  std::vector<TensorDeclaration> tensors;
+  std::vector<TensorDeclaration> tensors() const {
+    std::vector<TensorDeclaration> all = packed_;
+    all.insert(all.end(), others_.begin(), others_.end());
+    return all;
+  }
 
  private:
   const checkpoint::Checkpoint& from_;
   Preset wanted_;
+  std::vector<TensorDeclaration> packed_, others_;
+  const std::string head_;
 };
 
-// Packs each tensor as the model asks for it, and writes it.
+// Packs each tensor as the model asks for it, and writes it; what is not packed (a few MB) waits for finish().
 class Writing final : public WeightSource {
  public:
   Writing(const checkpoint::Checkpoint& from, Preset preset, int threads, checkpoint::SafetensorsWriter& writer,
           const PackProgress& progress, const Importance* importance, WeightMemory& memory)
       : WeightSource(memory, Preset::as_stored),
         from_(from),
+        head_(head_name(from.config())),
         source_(checkpoint_source(from, preset, threads, packed_, importance)),
         team_(threads),
         writer_(writer),
@@ -73,10 +85,11 @@ class Writing final : public WeightSource {
     if (ops::is_packed(matrix.type)) {
       const int64_t bytes = ops::packed_bytes(matrix.type, rows, cols);
       append({matrix.data, static_cast<size_t>(bytes)});
-      append(std::as_bytes(std::span(matrix.row_scale, static_cast<size_t>(rows))));
+      keep_for_later(std::span(matrix.row_scale, static_cast<size_t>(rows)));
       measure(name, matrix, bytes);
+      if (name == head_ && matrix.type == ops::WeightType::q8) append_coarse(matrix);
     } else {
-      append({matrix.data, static_cast<size_t>(rows * cols) * sizeof(float)});
+      keep_for_later({reinterpret_cast<const float*>(matrix.data), static_cast<size_t>(rows * cols)});
     }
     packed_.floats.clear();
     packed_.pages.clear();
@@ -88,13 +101,29 @@ class Writing final : public WeightSource {
     if (!status().ok()) return {};
     std::vector<float> values = source_->values(name, elements);
     if (!source_->status().ok()) fail(source_->status());
-    append(std::as_bytes(std::span(values)));
+    keep_for_later(values);
     return values;
+  }
+
+  // What was kept, behind the packed matrices.
+  Status finish() {
+    append(std::as_bytes(std::span(later_)));
+    return status();
   }
 
   std::vector<PackedClass> classes;
 
  private:
+  void append_coarse(const ops::Matrix& exact) {
+    std::vector<std::byte> bytes(static_cast<size_t>(ops::packed_bytes(kCoarse, exact.rows, exact.cols)));
+    std::vector<float> errors(static_cast<size_t>(exact.rows));
+    coarsen(exact, team_, bytes.data(), errors.data());
+    append(bytes);
+    keep_for_later(errors);
+  }
+
+  void keep_for_later(std::span<const float> values) { later_.insert(later_.end(), values.begin(), values.end()); }
+
   void append(std::span<const std::byte> bytes) {
     if (!status().ok()) return;
     if (Status written = writer_.append(bytes); !written.ok()) return fail(std::move(written));
@@ -133,12 +162,14 @@ class Writing final : public WeightSource {
   }
 
   const checkpoint::Checkpoint& from_;
+  const std::string head_;
   WeightMemory packed_;
   std::unique_ptr<WeightSource> source_;
   cpu::ThreadTeam team_;
   checkpoint::SafetensorsWriter& writer_;
   const PackProgress& progress_;
   int64_t done_ = 0;
+  std::vector<float> later_;
 };
 
 // Tokenizer, templates, generation settings: every small file that is no weights.
@@ -180,7 +211,7 @@ Result<PackReport> pack(const checkpoint::Checkpoint& checkpoint, Preset preset,
   ZAYA_RETURN_IF_ERROR(Weights::load(checkpoint.config(), declared).status());
   memory.floats.clear();
   int64_t total = 0;
-  ZAYA_RETURN_IF_ERROR(checkpoint::safetensors_header(declared.tensors, {}, &total).status());
+  ZAYA_RETURN_IF_ERROR(checkpoint::safetensors_header(declared.tensors(), {}, &total).status());
   if (const auto space = std::filesystem::space(out, error);
       !error && space.available < static_cast<uintmax_t>(total)) {
     return Status(Code::resource_exhausted, fmt::format("the packed model needs {:.2f} GB, {} has {:.2f} GB free",
@@ -189,10 +220,11 @@ Result<PackReport> pack(const checkpoint::Checkpoint& checkpoint, Preset preset,
   }
   ZAYA_ASSIGN(checkpoint::SafetensorsWriter writer,
               checkpoint::SafetensorsWriter::create(
-                  out / "model.safetensors", declared.tensors,
+                  out / "model.safetensors", declared.tensors(),
                   {{"zaya.packed", checkpoint::kPackedVersion}, {"zaya.preset", preset_name(preset)}}));
   Writing writing(checkpoint, preset, threads, writer, progress, importance, memory);
   ZAYA_RETURN_IF_ERROR(Weights::load(checkpoint.config(), writing).status());
+  ZAYA_RETURN_IF_ERROR(writing.finish());
 
   ZAYA_ASSIGN(const std::string config, checkpoint::native_config_json(checkpoint.config()));
   ZAYA_RETURN_IF_ERROR(write_file(out / "config.json", config));

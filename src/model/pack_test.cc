@@ -43,12 +43,26 @@ TEST_P(PackTest, EqualsPackingOnTheWay) {
     ASSERT_TRUE(report.ok()) << report.status().to_string();
     EXPECT_EQ(checkpoint::packed_preset(directory.path() / "packed"), preset_name(preset));
 
-    const Result<PackedCheckpoint> packed = PackedCheckpoint::open(directory.path() / "packed");
+    Result<PackedCheckpoint> packed = PackedCheckpoint::open(directory.path() / "packed");
     ASSERT_TRUE(packed.ok()) << packed.status().to_string();
-    const auto from_file = Model::load(*packed, backend()).value();
+    for (const auto& [name, tensor] : packed->tensors()) {
+      if (tensor.dtype != checkpoint::DType::u8) continue;
+      EXPECT_EQ(reinterpret_cast<uintptr_t>(tensor.data.data()) % 64, 0u) << name;
+    }
+    const auto from_file = Model::load(std::move(*packed), backend()).value();
     const auto on_the_way =
         Model::load(Checkpoint::open(testdata() / GetParam()).value(), backend(), {.preset = preset}).value();
     EXPECT_EQ(logits_of(*from_file, 70), logits_of(*on_the_way, 70)) << preset_name(preset);
+
+    // The head's coarse copy too, out of the file or made while loading.
+    packed = PackedCheckpoint::open(directory.path() / "packed");
+    const std::string coarse = std::string(head_name(packed->config())) + ".coarse.q4";
+    EXPECT_EQ(packed->find(coarse) != nullptr, preset != Preset::bf16);
+    const Options two_stages{.preset = preset, .two_stage_head = true};
+    const auto coarse_file = Model::load(std::move(*packed), backend(), two_stages).value();
+    const auto coarse_made =
+        Model::load(Checkpoint::open(testdata() / GetParam()).value(), backend(), two_stages).value();
+    EXPECT_EQ(logits_of(*coarse_file, 9), logits_of(*coarse_made, 9)) << preset_name(preset);
   }
 }
 
@@ -104,9 +118,9 @@ class DamagedPack : public testing::Test {
     ASSERT_TRUE(writer->finish().ok());
   }
 
-  Status open() {
-    const Result<PackedCheckpoint> packed = PackedCheckpoint::open(directory_.path());
-    return packed.ok() ? Model::load(*packed, backend()).status() : packed.status();
+  Status open(const Options& options = {}) {
+    Result<PackedCheckpoint> packed = PackedCheckpoint::open(directory_.path());
+    return packed.ok() ? Model::load(std::move(*packed), backend(), options).status() : packed.status();
   }
 
   TemporaryDirectory directory_;
@@ -126,6 +140,24 @@ TEST_F(DamagedPack, IsAnErrorThatNamesTheTensor) {
     if (t.name == gate + ".q4") t.name.clear();
   });
   EXPECT_EQ(open().code(), Code::not_found);
+}
+
+TEST_F(DamagedPack, HeadOfAnOlderFileIsCopiedWhileLoading) {
+  rewrite([](auto& t) {
+    if (t.name.find(".coarse.") != std::string::npos) t.name.clear();
+  });
+  EXPECT_TRUE(open({.two_stage_head = true}).ok());
+  rewrite([](auto& t) {
+    if (t.name.ends_with(".q8") && t.name.find("embed") != std::string::npos) t.name.clear();
+  });
+  EXPECT_EQ(open({.two_stage_head = true}).code(), Code::not_found);
+}
+
+TEST_F(DamagedPack, CoarseHeadWithoutItsErrors) {
+  rewrite([](auto& t) {
+    if (t.name.ends_with(".coarse.error")) t.name.clear();
+  });
+  EXPECT_EQ(open({.two_stage_head = true}).code(), Code::not_found);
 }
 
 TEST_F(DamagedPack, NeedsItsFactors) {

@@ -73,9 +73,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   must(write_file(whole.directory / "packed/model.safetensors", file));
 
-  const auto packed = checkpoint::PackedCheckpoint::open(whole.directory / "packed");
+  auto packed = checkpoint::PackedCheckpoint::open(whole.directory / "packed");
   if (!packed.ok()) return 0;
-  auto model = model::Model::load(*packed, ops::make_backend("cpu", {.threads = 1}).value(), {.two_stage_head = true});
+  auto model = model::Model::load(std::move(*packed), ops::make_backend("cpu", {.threads = 1}).value(),
+                                  {.two_stage_head = true});
   if (!model.ok()) return 0;
   model::SequenceState sequence = (*model)->new_sequence();
   const int32_t tokens[] = {1, 2, 3};

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
+#include "ops/packed/coarse.h"
 #include "ops/packed/codec.h"
 
 namespace zaya::model {
@@ -51,6 +53,32 @@ ops::Matrix WeightSource::packed(ops::WeightType type, int64_t rows, int64_t col
   bytes = memory_.pages.emplace_back(std::move(pages).value()).data();
   row_scale = memory_.floats.emplace_back(static_cast<size_t>(rows)).data();
   return {.data = bytes, .type = type, .rows = rows, .cols = cols, .row_scale = row_scale};
+}
+
+void WeightSource::coarsen(const ops::Matrix& exact, cpu::ThreadTeam& team, std::byte* bytes, float* errors) {
+  team.parallel_for(ops::blocks_of(exact.rows), 16, [&](int64_t begin, int64_t end, int) {
+    for (int64_t b = begin; b < end; ++b) {
+      float error[ops::kBlockRows];
+      ops::coarsen_block(exact.data + b * ops::block_bytes(exact.type, exact.cols), exact.cols,
+                         bytes + b * ops::block_bytes(kCoarse, exact.cols), error);
+      for (int64_t r = b * ops::kBlockRows; r < std::min(exact.rows, (b + 1) * ops::kBlockRows); ++r) {
+        errors[r] = error[r % ops::kBlockRows] * std::abs(exact.row_scale[r]);
+      }
+    }
+  });
+}
+
+void WeightSource::add_coarse_head(const std::string&, ops::Head& head, int threads) {
+  if (head.exact.type != ops::WeightType::q8) return;
+  std::byte* bytes = nullptr;
+  float* errors = nullptr;
+  ops::Matrix coarse = packed(kCoarse, head.exact.rows, head.exact.cols, bytes, errors);
+  if (coarse.data == nullptr) return;
+  cpu::ThreadTeam team(threads);
+  coarsen(head.exact, team, bytes, errors);
+  coarse.row_scale = head.exact.row_scale;
+  head.coarse = coarse;
+  head.coarse_error = errors;
 }
 
 namespace {

@@ -43,6 +43,9 @@ class WeightSource {
   virtual ops::Matrix matrix(const std::string& name, int64_t rows, int64_t cols) = 0;
   virtual std::vector<float> values(const std::string& name, int64_t elements) = 0;
 
+  // Gives an 8-bit head, whose matrix has this name, its 4-bit copy; other heads stay as they are, in one stage.
+  virtual void add_coarse_head(const std::string& name, ops::Head& head, int threads);
+
  protected:
   const float* keep(std::vector<float> values) { return memory_.floats.emplace_back(std::move(values)).data(); }
 
@@ -53,6 +56,12 @@ class WeightSource {
   void fail(Status status) {
     if (status_.ok()) status_ = std::move(status);
   }
+
+  // The head's 4-bit copy, and where the length of each row's error is kept.
+  static constexpr ops::WeightType kCoarse = ops::WeightType::q4;
+  static void coarsen(const ops::Matrix& exact, cpu::ThreadTeam& team, std::byte* bytes, float* errors);
+  static std::string coarse_name(const std::string& name) { return name + ".coarse.q4"; }
+  static std::string coarse_error_name(const std::string& name) { return name + ".coarse.error"; }
 
   const Preset preset_;
 
@@ -66,7 +75,9 @@ class WeightSource {
 std::unique_ptr<WeightSource> checkpoint_source(const checkpoint::Checkpoint& checkpoint, Preset preset, int threads,
                                                 WeightMemory& memory, const Importance* importance = nullptr);
 
-// A packed model's weights, copied to huge pages by the threads that will read them. `packed` must outlive the source.
+// A packed model's weights, in place; on a machine with several NUMA nodes copied to huge pages by threads of the node
+// that will read them. `packed` must outlive the weights.
+bool packed_in_place();
 std::unique_ptr<WeightSource> packed_source(const checkpoint::PackedCheckpoint& packed, int threads,
                                             WeightMemory& memory);
 

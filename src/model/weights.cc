@@ -6,7 +6,6 @@
 #include <cmath>
 
 #include "cpu/thread_team.h"
-#include "ops/packed/coarse.h"
 
 namespace zaya::model {
 
@@ -78,11 +77,15 @@ LayerWeights load_layer(WeightSource& from, const ModelConfig& c, int64_t index)
   return w;
 }
 
+constexpr const char* kEmbedding = "model.embed_tokens.weight";
+
 }  // namespace
+
+const char* head_name(const ModelConfig& config) { return config.tie_embeddings ? kEmbedding : "lm_head.weight"; }
 
 Result<Weights> Weights::load(const ModelConfig& c, WeightSource& from) {
   Weights w;
-  w.embedding = from.matrix("model.embed_tokens.weight", c.vocab_size, c.hidden_size);
+  w.embedding = from.matrix(kEmbedding, c.vocab_size, c.hidden_size);
   w.input_scale = from.vector("model.input_hidden_states_scale", c.hidden_size);
   w.input_bias = from.vector("model.input_hidden_states_bias", c.hidden_size);
   for (int64_t l = 0; l < c.num_layers(); ++l) {
@@ -103,36 +106,10 @@ Result<Weights> Weights::load(const ModelConfig& c, WeightSource& from) {
     }
   }
   w.final_norm = from.vector("model.norm.weight", c.hidden_size);
-  w.head.exact = c.tie_embeddings ? w.embedding : from.matrix("lm_head.weight", c.vocab_size, c.hidden_size);
+  w.head.exact = c.tie_embeddings ? w.embedding : from.matrix(head_name(c), c.vocab_size, c.hidden_size);
   if (c.lm_head_bias) w.head.bias = from.vector("lm_head.bias", c.vocab_size);
   ZAYA_RETURN_IF_ERROR(from.status());
   return w;
-}
-
-Status add_coarse_head(ops::Head& head, int threads, WeightMemory& memory) {
-  const ops::Matrix& exact = head.exact;
-  if (exact.type != ops::WeightType::q8) return Status();
-  constexpr ops::WeightType kCoarse = ops::WeightType::q4;
-  ZAYA_ASSIGN(cpu::Pages pages,
-              cpu::Pages::allocate(static_cast<size_t>(ops::packed_bytes(kCoarse, exact.rows, exact.cols))));
-  std::byte* bytes = memory.pages.emplace_back(std::move(pages)).data();
-  float* errors = memory.floats.emplace_back(static_cast<size_t>(exact.rows)).data();
-  cpu::ThreadTeam team(threads);
-  team.parallel_for(ops::blocks_of(exact.rows), 16, [&](int64_t begin, int64_t end, int) {
-    for (int64_t b = begin; b < end; ++b) {
-      float error[ops::kBlockRows];
-      ops::coarsen_block(exact.data + b * ops::block_bytes(exact.type, exact.cols), exact.cols,
-                         bytes + b * ops::block_bytes(kCoarse, exact.cols), error);
-      for (int64_t r = b * ops::kBlockRows; r < std::min(exact.rows, (b + 1) * ops::kBlockRows); ++r) {
-        errors[r] = error[r % ops::kBlockRows] * std::abs(exact.row_scale[r]);
-      }
-    }
-  });
-  head.coarse = exact;
-  head.coarse.data = bytes;
-  head.coarse.type = kCoarse;
-  head.coarse_error = errors;
-  return Status();
 }
 
 }  // namespace zaya::model

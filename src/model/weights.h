@@ -47,7 +47,7 @@ struct Weights {
   static Result<Weights> load(const checkpoint::ModelConfig& config, WeightSource& from);
 };
 
-// Gives an 8-bit head its 4-bit copy, made by `threads`; other heads stay as they are, in one stage.
-Status add_coarse_head(ops::Head& head, int threads, WeightMemory& memory);
+// The name of the head's matrix: the embedding's when they are tied.
+const char* head_name(const checkpoint::ModelConfig& config);
 
 }  // namespace zaya::model
