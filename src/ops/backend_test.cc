@@ -60,7 +60,8 @@ TEST_P(BackendTest, ProjectEveryTypeAndRaggedSizes) {
   }
 }
 
-// With activations that BF16 holds exactly, the tile kernels differ only by their weights' rounding to BF16.
+// With activations that BF16 holds exactly, the tile kernels differ only by their weights' rounding to BF16, and those
+// for activations as codes by that of the activations to 15 bits.
 TEST_P(BackendTest, ProjectPackedTypesAndRaggedSizes) {
   for (WeightType type : kPackedTypes) {
     for (int64_t rows : {1, 16, 17, 70, 300}) {
@@ -81,19 +82,23 @@ TEST_P(BackendTest, ProjectPackedTypesAndRaggedSizes) {
           reference_.project(n == 1 ? w.matrix : plain, bias.data(), x.data(), n, expected.data(), stride);
           rounding_->project(w.matrix, bias.data(), x.data(), n, actual.data(), stride);
           const bool tiles = GetParam() == cpu::Isa::amx && n >= kAmxFewestRows && type != WeightType::b16;
+          const bool codes = code_kernels(GetParam()) != nullptr && type != WeightType::b16;
           for (int64_t i = 0; i < n; ++i) {
             for (int64_t r = 0; r < stride; ++r) {
               const size_t at = static_cast<size_t>(i * stride + r);
-              double squares = 0;
+              double squares = 0, weights = 0, greatest = 0;
               for (int64_t c = 0; r < rows && c < cols; ++c) {
-                const double term = static_cast<double>(dense[static_cast<size_t>(r * cols + c)]) *
-                                    x[static_cast<size_t>(i * cols + c)];
-                squares += term * term;
+                const double weight = dense[static_cast<size_t>(r * cols + c)];
+                const double input = x[static_cast<size_t>(i * cols + c)];
+                squares += weight * input * weight * input;
+                weights += weight * weight;
+                greatest = std::max(greatest, std::fabs(input));
               }
               // A weight's rounding to BF16 is off by at most 2^-8 of it, evenly spread: a deviation of 2^-8 / √3 of
               // the terms' root sum of squares; seven of them. FP32's own is 2^-24 of each of cols partial sums.
-              const double tolerance =
-                  (tiles ? 0x1p-6 : 0x1p-21 * std::sqrt(static_cast<double>(cols))) * std::sqrt(squares);
+              // A code's is half a step, evenly spread: a deviation of a step / √12 times the weights' length.
+              double tolerance = (tiles ? 0x1p-6 : 0x1p-21 * std::sqrt(static_cast<double>(cols))) * std::sqrt(squares);
+              if (codes) tolerance += 7 * greatest / (127 * 128) / std::sqrt(12.0) * std::sqrt(weights);
               ASSERT_NEAR(expected[at], actual[at], tolerance + 4e-7 * std::fabs(expected[at]))
                   << weight_type_name(type) << ' ' << rows << 'x' << cols << " n " << n << " at " << i << ' ' << r;
             }

@@ -20,14 +20,19 @@ CpuBackend::CpuBackend(int threads, cpu::Isa isa, Activations activations)
       isa_(isa),
       kernels_(kernels_for(isa)),
       amx_(activations != Activations::f32 ? amx_kernels(isa) : nullptr),
-      int8_(activations == Activations::int8 ? int8_kernels(isa) : nullptr),
-      tile_rows_(int8_ != nullptr ? kAmxFewestRowsBesideInt8 : kAmxFewestRows),
+      codes_(activations != Activations::f32 ? code_kernels(isa) : nullptr),
+      bits_(activations == Activations::int8 ? CodeBits::eight : CodeBits::fifteen),
+      tile_rows_(codes_ == nullptr            ? kAmxFewestRows
+                 : bits_ == CodeBits::fifteen ? kAmxFewestRowsBeside15Bits
+                                              : kAmxFewestRowsBeside8Bits),
       scratch_(static_cast<size_t>(team_.size())),
       strips_(scratch_.size()) {}
 
 std::string CpuBackend::name() const {
   return std::string("cpu/") + cpu::isa_name(isa_) + (amx_ != nullptr ? ", bf16 activations" : "") +
-         (int8_ != nullptr ? ", int8 activations" : "");
+         (codes_ == nullptr            ? ""
+          : bits_ == CodeBits::fifteen ? ", 15-bit activations of few rows"
+                                       : ", int8 activations of few rows");
 }
 
 void CpuBackend::spread(int64_t count, int64_t work, const Body& body, int64_t unit) {
@@ -47,14 +52,14 @@ CpuBackend::Input CpuBackend::input_for(const Matrix& w, const float* x, int64_t
     spread(n, w.cols, [&](int64_t begin, int64_t end, int) {
       amx_->to_bf16(x + begin * w.cols, end - begin, w.cols, w.cols, input.half, begin, 0);
     });
-  } else if (on_int8(w, n)) {
+  } else if (on_codes(w, n)) {
     input.across = superblocks_of(w.cols);
-    Int8Columns* columns = buffers.int8.get(n * input.across);
+    CodeColumns* columns = buffers.codes.get(n * input.across);
     spread(n, w.cols, [&](int64_t begin, int64_t end, int) {
-      int8_->quantize(w.type, x + begin * w.cols, end - begin, w.cols, w.cols, columns + begin * input.across,
-                      input.across);
+      codes_->quantize(bits_, w.type, x + begin * w.cols, end - begin, w.cols, w.cols, columns + begin * input.across,
+                       input.across);
     });
-    input.int8 = columns;
+    input.codes = columns;
   }
   return input;
 }
@@ -64,7 +69,7 @@ int64_t CpuBackend::row_unit(const Matrix& w, int64_t n) const {
   if (n > 1) return kBlockCols;  // outputs are the next product's columns: whole superblocks of them
   // Eight blocks at once keep as many memory streams busy; fewer where that would leave a worker without any.
   if (w.rows >= 8 * kBlockRows * team_.size()) return 8 * kBlockRows;
-  return on_int8(w, n) ? kBlockCols : kBlockRows;
+  return on_codes(w, n) ? kBlockCols : kBlockRows;
 }
 
 void CpuBackend::multiply(const Matrix& w, const float* bias, int64_t begin, int64_t end, const Input& x, int64_t n,
@@ -80,8 +85,9 @@ void CpuBackend::multiply(const Matrix& w, const float* bias, int64_t begin, int
     return amx_->matmul(w.type, data, end - begin, w.cols, row_scale, bias, x.half, n, out, out_stride,
                         scratch(worker, amx_scratch()));
   }
-  if (x.int8 != nullptr) {
-    return int8_->matmul(w.type, data, end - begin, w.cols, row_scale, bias, x.int8, x.across, n, out, out_stride);
+  if (x.codes != nullptr) {
+    return codes_->matmul(bits_, w.type, data, end - begin, w.cols, row_scale, bias, x.codes, x.across, n, out,
+                          out_stride);
   }
   kernels_.packed_matmul(w.type, data, end - begin, w.cols, row_scale, bias, x.x, n, out, out_stride,
                          scratch(worker, packed_scratch(w.cols)));
@@ -326,15 +332,15 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
     half_gate.data = half_gate_.get(bf16_elements(tile_row.back(), width));
   }
   const int64_t across = superblocks_of(hidden), across_gate = superblocks_of(width);
-  Int8Columns* int8_input = int8_ != nullptr ? int8_input_.get(rows * across) : nullptr;
-  Int8Columns* int8_gate = int8_ != nullptr ? int8_gate_.get(rows * across_gate) : nullptr;
+  CodeColumns* code_input = codes_ != nullptr ? code_input_.get(rows * across) : nullptr;
+  CodeColumns* code_gate = codes_ != nullptr ? code_gate_.get(rows * across_gate) : nullptr;
   spread(rows, hidden, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t slot = slot_of[static_cast<size_t>(i)];
       const float* token = x + slot / top_k * hidden;
       const auto e = static_cast<size_t>(choice[slot]);
-      if (on_int8(experts[e].gate, first[e + 1] - first[e])) {
-        int8_->quantize(experts[e].gate.type, token, 1, hidden, hidden, int8_input + i * across, across);
+      if (on_codes(experts[e].gate, first[e + 1] - first[e])) {
+        codes_->quantize(bits_, experts[e].gate.type, token, 1, hidden, hidden, code_input + i * across, across);
       } else if (tiles && on_tiles(experts[e].gate, first[e + 1] - first[e])) {
         amx_->to_bf16(token, 1, hidden, hidden, half_input, tile_row[e] + i - first[e], 0);
       } else {
@@ -374,9 +380,9 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
     const Expert& expert = experts[task.matrix];
     const Input input{.x = gathered + task.row * hidden,
                       .half = tiles_of(expert.gate, half_input, task.matrix),
-                      .int8 = on_int8(expert.gate, task.count) ? int8_input + task.row * across : nullptr,
+                      .codes = on_codes(expert.gate, task.count) ? code_input + task.row * across : nullptr,
                       .across = across};
-    const bool int8_output = on_int8(expert.down, task.count);
+    const bool code_output = on_codes(expert.down, task.count);
     const Bf16Tiles half_output = tiles_of(expert.down, half_gate, task.matrix);
     // A strip of weight rows at a time, so that gate and up meet in cache.
     constexpr int64_t kStrip = 8 * kBlockRows;
@@ -388,9 +394,9 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
       multiply(expert.up, nullptr, begin, end, input, task.count, up, kStrip, worker);
       for (int64_t i = 0; i < task.count; ++i) kernels_.silu_mul(strip + i * width, up + i * kStrip, end - begin);
       if (half_output.data != nullptr) amx_->to_bf16(strip, task.count, end - begin, width, half_output, 0, begin);
-      if (int8_output) {
-        int8_->quantize(expert.down.type, strip, task.count, end - begin, width,
-                        int8_gate + task.row * across_gate + begin / kBlockCols, across_gate);
+      if (code_output) {
+        codes_->quantize(bits_, expert.down.type, strip, task.count, end - begin, width,
+                         code_gate + task.row * across_gate + begin / kBlockCols, across_gate);
       }
     }
   });
@@ -399,7 +405,7 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
     const Matrix& w = experts[task.matrix].down;
     const Input input{.x = gate + task.row * width,
                       .half = tiles_of(w, half_gate, task.matrix),
-                      .int8 = on_int8(w, task.count) ? int8_gate + task.row * across_gate : nullptr,
+                      .codes = on_codes(w, task.count) ? code_gate + task.row * across_gate : nullptr,
                       .across = across_gate};
     multiply(w, nullptr, task.begin, task.end, input, task.count, down + task.row * hidden + task.begin, hidden,
              worker);

@@ -9,7 +9,7 @@
 #include "cpu/thread_team.h"
 #include "ops/backend.h"
 #include "ops/cpu/amx.h"
-#include "ops/cpu/int8.h"
+#include "ops/cpu/codes.h"
 #include "ops/cpu/kernels.h"
 
 namespace zaya::ops {
@@ -45,20 +45,20 @@ class CpuBackend final : public Backend {
   struct Input {
     const float* x = nullptr;
     Bf16Tiles half;
-    const Int8Columns* int8 = nullptr;
-    int64_t across = 0;  // of int8, from one row to the next
+    const CodeColumns* codes = nullptr;
+    int64_t across = 0;  // of codes, from one row to the next
   };
 
-  // Which kernels take a product of this matrix with n rows: AMX, those for 8-bit activations, else FP32's.
+  // Which kernels take a product of this matrix with n rows: AMX, those for activations as codes, else FP32's.
   bool on_tiles(const Matrix& w, int64_t n) const { return amx_ != nullptr && is_packed(w.type) && n >= tile_rows_; }
-  bool on_int8(const Matrix& w, int64_t n) const {
-    return int8_ != nullptr && (w.type == WeightType::q4 || w.type == WeightType::q8) && !on_tiles(w, n);
+  bool on_codes(const Matrix& w, int64_t n) const {
+    return codes_ != nullptr && (w.type == WeightType::q4 || w.type == WeightType::q8) && !on_tiles(w, n);
   }
 
   // x [n, cols] as the input of products with matrices of w's type; valid until the next call for that type.
   struct InputBuffers {
     cpu::Buffer<uint16_t> half;
-    cpu::Buffer<Int8Columns> int8;
+    cpu::Buffer<CodeColumns> codes;
   };
   Input input_for(const Matrix& w, const float* x, int64_t n);
 
@@ -108,7 +108,8 @@ class CpuBackend final : public Backend {
   cpu::Isa isa_;
   const Kernels& kernels_;
   const AmxKernels* amx_;                             // or null
-  const Int8Kernels* int8_;                           // or null
+  const CodeKernels* codes_;                          // or null
+  CodeBits bits_;                                     // of its codes
   int64_t tile_rows_;                                 // rows from which on tiles are the faster way
   std::vector<cpu::Buffer<float>> scratch_, strips_;  // one of each per worker
 
@@ -121,7 +122,7 @@ class CpuBackend final : public Backend {
   std::vector<AttendItem> items_;
   std::array<InputBuffers, kWeightTypes> input_buffers_;
   cpu::Buffer<uint16_t> half_input_, half_gate_, half_keys_, half_values_;
-  cpu::Buffer<Int8Columns> int8_input_, int8_gate_;
+  cpu::Buffer<CodeColumns> code_input_, code_gate_;
 };
 
 }  // namespace zaya::ops

@@ -1,4 +1,4 @@
-// What only the fast backend has: activations of 8 bits, the head in two stages, long contexts in pieces, stored K/V.
+// What only the fast backend has: activations as codes, the head in two stages, long contexts in pieces, stored K/V.
 #include "ops/cpu/cpu_backend.h"
 
 #include <gtest/gtest.h>
@@ -18,9 +18,10 @@ class CpuBackendTest : public testing::TestWithParam<cpu::Isa> {
     if (GetParam() > cpu::supported_isa()) GTEST_SKIP() << "this machine has no " << cpu::isa_name(GetParam());
     fast_ = std::make_unique<CpuBackend>(3, GetParam());
     int8_ = std::make_unique<CpuBackend>(3, GetParam(), Activations::int8);
+    bf16_ = std::make_unique<CpuBackend>(3, GetParam(), Activations::bf16);
   }
   ReferenceBackend reference_;
-  std::unique_ptr<Backend> fast_, int8_;
+  std::unique_ptr<Backend> fast_, int8_, bf16_;
   Random random_{7};
 };
 
@@ -28,28 +29,39 @@ INSTANTIATE_TEST_SUITE_P(Isa, CpuBackendTest,
                          testing::Values(cpu::Isa::generic, cpu::Isa::avx2, cpu::Isa::avx512, cpu::Isa::amx),
                          [](const auto& instance) { return cpu::isa_name(instance.param); });
 
-// Activations that 8 bits hold exactly: multiples of a power of two, the largest code among each 64 of them. What is
-// left is FP32's rounding, on tiles (many rows) that of the weights to BF16.
-TEST_P(CpuBackendTest, ProjectTakesActivationsOf8BitsExactly) {
-  for (WeightType type : {WeightType::q4, WeightType::q8}) {
-    for (int64_t rows : {1, 16, 70, 300}) {
-      for (int64_t cols : {1, 63, 64, 100, 530}) {
-        const PackedMatrix w(random_, rows, cols, type);
-        for (int64_t n : {1, 2, 3, 4, 7, 10, 23, 31}) {
-          Floats x(static_cast<size_t>(n * cols));
-          for (size_t i = 0; i < x.size(); ++i) {
-            const int64_t column = static_cast<int64_t>(i) % cols;
-            const int64_t code = column % kBlockCols == 0 ? 127 : random_.below(255) - 127;
-            x[i] = static_cast<float>(code) * 0x1p-6f;
-          }
-          const Floats bias = random_.floats(rows);
-          Floats expected(static_cast<size_t>(n * rows)), actual = expected;
-          reference_.project(w.matrix, bias.data(), x.data(), n, expected.data(), rows);
-          int8_->project(w.matrix, bias.data(), x.data(), n, actual.data(), rows);
-          const bool tiles = GetParam() == cpu::Isa::amx && n >= kAmxFewestRowsBesideInt8;
-          for (size_t i = 0; i < actual.size(); ++i) {
-            // Terms of deviation 1 / √cols each: the sum's rounding, or seven deviations of the weights' (2^-8 / √3).
-            ASSERT_NEAR(expected[i], actual[i], tiles ? 0x1p-6 * 1.2 : 1e-5) << rows << 'x' << cols << " n " << n;
+// How activations become codes: the backend that does it, their greatest code, and from how many rows on tiles.
+struct Codes {
+  Backend* backend;
+  int64_t greatest;
+  int64_t tile_rows;
+};
+
+// Activations that the codes hold exactly: multiples of a power of two, the largest code among each 64 of them. What is
+// left is FP32's rounding, on tiles (many rows) that of weights and activations to BF16.
+TEST_P(CpuBackendTest, ProjectTakesCodesExactly) {
+  for (const Codes& codes : {Codes{int8_.get(), 127, kAmxFewestRowsBeside8Bits},
+                             Codes{bf16_.get(), 127 * 128, kAmxFewestRowsBeside15Bits}}) {
+    for (WeightType type : {WeightType::q4, WeightType::q8}) {
+      for (int64_t rows : {1, 16, 70, 300}) {
+        for (int64_t cols : {1, 63, 64, 100, 530}) {
+          const PackedMatrix w(random_, rows, cols, type);
+          for (int64_t n : {1, 2, 3, 4, 7, 10, 15, 23, 31}) {
+            Floats x(static_cast<size_t>(n * cols));
+            for (size_t i = 0; i < x.size(); ++i) {
+              const int64_t column = static_cast<int64_t>(i) % cols, all = 2 * codes.greatest + 1;
+              const int64_t code = column % kBlockCols == 0 ? codes.greatest : random_.below(all) - codes.greatest;
+              x[i] = static_cast<float>(code) * 2 / static_cast<float>(codes.greatest + 1);
+            }
+            const Floats bias = random_.floats(rows);
+            Floats expected(static_cast<size_t>(n * rows)), actual = expected;
+            reference_.project(w.matrix, bias.data(), x.data(), n, expected.data(), rows);
+            codes.backend->project(w.matrix, bias.data(), x.data(), n, actual.data(), rows);
+            const bool tiles = GetParam() == cpu::Isa::amx && n >= codes.tile_rows;
+            for (size_t i = 0; i < actual.size(); ++i) {
+              // Terms of deviation 1 / √cols each: the sum's rounding, or seven deviations of the weights' and the
+              // activations' (2^-8 / √3 each).
+              ASSERT_NEAR(expected[i], actual[i], tiles ? 0x1p-6 * 1.7 : 1e-5) << rows << 'x' << cols << " n " << n;
+            }
           }
         }
       }
@@ -57,19 +69,36 @@ TEST_P(CpuBackendTest, ProjectTakesActivationsOf8BitsExactly) {
   }
 }
 
-// Any activations: each is off by at most half a step, a 254th of the greatest of its 64.
-TEST_P(CpuBackendTest, ActivationsOf8BitsRoundToNearest) {
+// Any activations: each is off by at most half a step.
+TEST_P(CpuBackendTest, CodesRoundToNearest) {
   const int64_t rows = 48, cols = 256, n = 5;
   const PackedMatrix w(random_, rows, cols, WeightType::q8);
   const Floats x = random_.floats(n * cols);
   Floats expected(static_cast<size_t>(n * rows)), actual = expected;
   reference_.project(w.matrix, nullptr, x.data(), n, expected.data(), rows);
-  int8_->project(w.matrix, nullptr, x.data(), n, actual.data(), rows);
-  // Steps of about 2.7 / 127, a deviation of a √12th of that; weights of length 1: seven deviations.
-  for (size_t i = 0; i < actual.size(); ++i) ASSERT_NEAR(expected[i], actual[i], 7 * 2.7 / 127 / 3.46);
+  for (const Codes& codes : {Codes{int8_.get(), 127, 0}, Codes{bf16_.get(), 127 * 128, 0}}) {
+    codes.backend->project(w.matrix, nullptr, x.data(), n, actual.data(), rows);
+    // Steps of about 2.7 / the greatest code, a deviation of a √12th of that; weights of length 1: seven deviations.
+    const double step = 2.7 / static_cast<double>(codes.greatest);
+    for (size_t i = 0; i < actual.size(); ++i) ASSERT_NEAR(expected[i], actual[i], 7 * step / 3.46);
+  }
 }
 
-TEST_P(CpuBackendTest, ExpertsTakeActivationsOf8Bits) {
+// A row's codes, and so its result's bits, do not depend on the rows beside it.
+TEST_P(CpuBackendTest, CodesOfARowAreItsOwn) {
+  const int64_t rows = 100, cols = 300, n = 15;
+  const PackedMatrix w(random_, rows, cols, WeightType::q4);
+  const Floats x = random_.floats(n * cols);
+  Floats together(static_cast<size_t>(n * rows)), alone = together;
+  if (GetParam() < cpu::Isa::avx512 || code_kernels(GetParam()) == nullptr) GTEST_SKIP() << "no codes here";
+  bf16_->project(w.matrix, nullptr, x.data(), n, together.data(), rows);
+  for (int64_t i = 0; i < n; ++i) {
+    bf16_->project(w.matrix, nullptr, x.data() + i * cols, 1, alone.data() + i * rows, rows);
+  }
+  EXPECT_EQ(together, alone);
+}
+
+TEST_P(CpuBackendTest, ExpertsTakeCodes) {
   const int64_t hidden = 192, width = 144, n = 9;
   std::vector<std::unique_ptr<PackedMatrix>> matrices;
   std::vector<Expert> experts;
@@ -85,15 +114,17 @@ TEST_P(CpuBackendTest, ExpertsTakeActivationsOf8Bits) {
   const Floats weight(static_cast<size_t>(n), 0.5f);
   Floats expected(static_cast<size_t>(n * hidden)), actual = expected;
   reference_.experts(experts, x.data(), n, 1, choice.data(), weight.data(), expected.data());
-  int8_->experts(experts, x.data(), n, 1, choice.data(), weight.data(), actual.data());
-  double error = 0, signal = 0;
-  for (size_t i = 0; i < actual.size(); ++i) {
-    error += std::pow(expected[i] - actual[i], 2);
-    signal += std::pow(expected[i], 2);
+  // Two roundings: to 8 bits each some 45 dB down, to 15 some 87.
+  for (const auto& [backend, noise] : {std::pair(int8_.get(), 2e-4), {bf16_.get(), 2e-8}}) {
+    backend->experts(experts, x.data(), n, 1, choice.data(), weight.data(), actual.data());
+    double error = 0, signal = 0;
+    for (size_t i = 0; i < actual.size(); ++i) {
+      error += std::pow(expected[i] - actual[i], 2);
+      signal += std::pow(expected[i], 2);
+    }
+    EXPECT_LT(error, signal * noise);
+    EXPECT_GT(signal, 0);
   }
-  // Two roundings to 8 bits, each some 45 dB down.
-  EXPECT_LT(error, signal * 2e-4);
-  EXPECT_GT(signal, 0);
 }
 
 // The coarse copy errs as much as its error lengths say, and the two-stage head's likeliest token is the full head's.
@@ -126,7 +157,7 @@ TEST_P(CpuBackendTest, HeadInTwoStages) {
 
   Head full = head;
   full.coarse = {};
-  for (Backend* backend : {fast_.get(), int8_.get()}) {
+  for (Backend* backend : {fast_.get(), int8_.get(), bf16_.get()}) {
     const Floats x = random_.floats(n * cols, 3);
     Floats expected(static_cast<size_t>(n * rows)), actual = expected;
     for (int64_t i = 0; i < n; ++i) {  // one at a time, as the second stage multiplies

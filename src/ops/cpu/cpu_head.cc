@@ -52,15 +52,15 @@ int64_t CpuBackend::head(const Head& head, const float* x, int64_t n, float* log
     }
   }
   const int64_t across = superblocks_of(cols);
-  Int8Columns* columns = nullptr;
-  if (on_int8(head.exact, 1)) {
-    columns = int8_input_.get(n * across);
-    int8_->quantize(head.exact.type, x, n, cols, cols, columns, across);
+  CodeColumns* columns = nullptr;
+  if (on_codes(head.exact, 1)) {
+    columns = code_input_.get(n * across);
+    codes_->quantize(bits_, head.exact.type, x, n, cols, cols, columns, across);
   }
   run_tasks(tasks, exact * cols, [&](const Task& task, int worker) {
     const Input input{.x = x + task.row * cols,
                       .half = {},
-                      .int8 = columns != nullptr ? columns + task.row * across : nullptr,
+                      .codes = columns != nullptr ? columns + task.row * across : nullptr,
                       .across = across};
     multiply(head.exact, head.bias, task.begin, task.end, input, 1, logits + task.row * rows + task.begin, rows,
              worker);

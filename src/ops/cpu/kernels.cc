@@ -1,7 +1,7 @@
 #include "ops/cpu/kernels.h"
 
 #include "ops/cpu/amx.h"
-#include "ops/cpu/int8.h"
+#include "ops/cpu/codes.h"
 
 namespace zaya::ops {
 
@@ -16,7 +16,7 @@ namespace avx512 {
 extern const Kernels kernels;
 }
 namespace vnni {
-extern const Int8Kernels kernels;
+extern const CodeKernels kernels;
 }
 namespace amx {
 extern const AmxKernels kernels;
@@ -40,7 +40,7 @@ const AmxKernels* amx_kernels(cpu::Isa isa) {
   return nullptr;
 }
 
-const Int8Kernels* int8_kernels(cpu::Isa isa) {
+const CodeKernels* code_kernels(cpu::Isa isa) {
 #if defined(__x86_64__)
   if (cpu::has_vnni(isa)) return &vnni::kernels;
 #endif

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "ops/cpu/amx.h"
-#include "ops/cpu/int8.h"
+#include "ops/cpu/codes.h"
 #include "ops/cpu/kernels.h"
 
 namespace zaya::ops {
@@ -35,8 +35,8 @@ std::vector<Peak> arithmetic_peaks(cpu::ThreadTeam& team, cpu::Isa isa, int runs
   constexpr int64_t kVectorRounds = 4'000'000, kTileRounds = 400'000;  // some 20 ms each
   std::vector<Peak> peaks{{std::string("fp32 vectors (") + cpu::isa_name(std::min(isa, cpu::Isa::avx512)) + ")",
                            measure(team, runs, [&] { return kernels.busy(kVectorRounds); })}};
-  if (const Int8Kernels* int8 = int8_kernels(isa)) {
-    peaks.push_back({"int8 vectors (vnni)", measure(team, runs, [&] { return int8->busy(kVectorRounds); })});
+  if (const CodeKernels* codes = code_kernels(isa)) {
+    peaks.push_back({"int8 vectors (vnni)", measure(team, runs, [&] { return codes->busy(kVectorRounds); })});
   }
   if (const AmxKernels* amx = amx_kernels(isa)) {
     peaks.push_back({"bf16 tiles (amx)", measure(team, runs, [&] { return amx->busy(kTileRounds); })});
