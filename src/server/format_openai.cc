@@ -1,4 +1,6 @@
 // OpenAI's chat completions and completions.
+#include <fmt/format.h>
+
 #include "server/format.h"
 
 namespace zaya::server {
@@ -24,9 +26,14 @@ class ChatFormat : public Format {
     std::string events;
     Json logprobs = ask_.logprobs && !delta.tokens.empty() ? logprob_list(delta.tokens) : Json();
     for (const Part& part : delta.parts) {
+      const bool reasoning = part.kind == Part::Kind::reasoning;
+      if (reasoning || (part.kind == Part::Kind::content && logprobs.is_null())) {
+        events += text_event(choice, reasoning ? "reasoning_content" : "content", part.text);
+        continue;
+      }
       Json fields = Json::object();
       switch (part.kind) {
-        case Part::Kind::reasoning: fields["reasoning_content"] = part.text; break;
+        case Part::Kind::reasoning: break;
         case Part::Kind::content: fields["content"] = part.text; break;
         case Part::Kind::call:
           fields["tool_calls"] = Json::array({Json{{"index", ++calls_[choice]},
@@ -40,7 +47,7 @@ class ChatFormat : public Format {
           break;
       }
       Json event = chunk(choice, std::move(fields));
-      if (!logprobs.is_null() && part.kind != Part::Kind::reasoning) {
+      if (!logprobs.is_null()) {
         event["choices"][0]["logprobs"] = {{"content", std::move(logprobs)}, {"refusal", nullptr}};
         logprobs = nullptr;
       }
@@ -111,6 +118,17 @@ class ChatFormat : public Format {
     return event;
   }
 
+  // sse(chunk(choice, {{field, text}})) without the tree: nearly all events are of this kind, one for each token.
+  std::string text_event(size_t choice, const char* field, const std::string& text) {
+    if (event_begin_.empty()) {
+      event_begin_ = "data: " + dump(frame("chat.completion.chunk"));
+      event_begin_.back() = ',';  // was }
+    }
+    return fmt::format(R"({}"choices":[{{"index":{},"delta":{{"{}":{}}},"logprobs":null,"finish_reason":null}}]}})",
+                       event_begin_, choice, field, dump(text)) +
+           "\n\n";
+  }
+
   Json token_entry(text::TokenId token, float logprob) const {
     const std::string bytes = token_bytes(backend_.tokenizer(), token);
     Json values = Json::array();
@@ -131,7 +149,8 @@ class ChatFormat : public Format {
   }
 
   const int64_t created_ = unix_time();
-  std::vector<int> calls_;  // index of each choice's last call
+  std::vector<int> calls_;   // index of each choice's last call
+  std::string event_begin_;  // what all events begin with
 };
 
 class CompletionFormat : public Format {

@@ -59,6 +59,27 @@ struct Output {
   }
 };
 
+#if defined(__AVX512F__)
+// sum() of 16 vectors at once, by the same tree: lane 4g + j of the result is that of totals[g][j].
+inline __m512 sum16(const Vec (&totals)[4][4]) {
+  __m512 heads[4];  // 128 bits for each g, of one j
+  for (int j = 0; j < 4; ++j) {
+    const auto halves = [&](int g) {  // lanes i and i + 8 of two vectors
+      const __m512 a = (__m512)totals[g][j], b = (__m512)totals[g + 1][j];
+      return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+    };
+    const __m512 a = halves(0), b = halves(2);
+    heads[j] = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+  }
+  const auto pairs = [&](int j) {
+    return _mm512_add_ps(_mm512_shuffle_ps(heads[j], heads[j + 1], 0x44),
+                         _mm512_shuffle_ps(heads[j], heads[j + 1], 0xee));
+  };
+  const __m512 a = pairs(0), b = pairs(2);
+  return _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd));
+}
+#endif
+
 // Rows × Tokens dot products at once; each keeps one accumulator.
 template <class Weight, int Rows, int Tokens>
 inline void tile(const typename Weight::Stored* w, int64_t cols, const float* x, int64_t row, int64_t token,
@@ -80,6 +101,16 @@ inline void tile(const typename Weight::Stored* w, int64_t cols, const float* x,
         sums[r][t] = multiply_add(weights, load_part(x + t * cols + c, cols - c), sums[r][t]);
     }
   }
+#if defined(__AVX512F__)
+  if constexpr (Rows == 4 && Tokens == 4) {  // of short rows, adding up would take longer than multiplying
+    float dots[4][4];
+    _mm512_storeu_ps(dots, sum16(sums));
+    for (int t = 0; t < Tokens; ++t) {
+      for (int r = 0; r < Rows; ++r) out.write(row + r, token + t, dots[r][t]);
+    }
+    return;
+  }
+#endif
   for (int r = 0; r < Rows; ++r) {
     for (int t = 0; t < Tokens; ++t) out.write(row + r, token + t, sum(sums[r][t]));
   }
@@ -217,25 +248,6 @@ inline void scores_of(const float* queries, const std::byte* keys, int64_t count
 }
 
 #if defined(__AVX512F__)
-// sum() of 16 vectors at once, by the same tree: lane 4g + j of the result is that of totals[g][j].
-inline __m512 sum16(const Vec (&totals)[4][4]) {
-  __m512 heads[4];  // 128 bits for each g, of one j
-  for (int j = 0; j < 4; ++j) {
-    const auto halves = [&](int g) {  // lanes i and i + 8 of two vectors
-      const __m512 a = (__m512)totals[g][j], b = (__m512)totals[g + 1][j];
-      return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
-    };
-    const __m512 a = halves(0), b = halves(2);
-    heads[j] = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
-  }
-  const auto pairs = [&](int j) {
-    return _mm512_add_ps(_mm512_shuffle_ps(heads[j], heads[j + 1], 0x44),
-                         _mm512_shuffle_ps(heads[j], heads[j + 1], 0xee));
-  };
-  const __m512 a = pairs(0), b = pairs(2);
-  return _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd));
-}
-
 // Four queries against four keys at a time.
 template <class Slot>
 inline int64_t scores_of_fours(const float* queries, const std::byte* keys, int64_t count, int64_t dim, float* out,
