@@ -48,7 +48,10 @@ Generation::Generation(Request request, const text::Tokenizer& tokenizer, int64_
       tokenizer_(tokenizer) {
   outcome_.prompt_tokens = static_cast<int64_t>(request_.prompt.size());
   sampler_.add_prompt(request_.prompt);
-  if (limit_ <= 0) outcome_.finish = Finish::length;
+  if (limit_ <= 0) {
+    outcome_.finish = Finish::length;
+    sink_ = nullptr;
+  }
 }
 
 void Generation::queue_forced_close() {
@@ -100,6 +103,7 @@ text::TokenId Generation::next(std::span<const float> logits) {
     }
   }
   if (sink_) sink_(event);
+  if (done()) sink_ = nullptr;
   return token;
 }
 
@@ -111,6 +115,7 @@ void Generation::end(Finish finish, Status failure) {
   event.sampled.token = -1;
   finish_text(event);
   if (sink_ && !event.pieces.empty()) sink_(event);
+  sink_ = nullptr;
 }
 
 void Generation::append(Event& event, const std::vector<text::ReasoningParser::Piece>& pieces) {

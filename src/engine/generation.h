@@ -101,7 +101,7 @@ class Generation {
   void finish_text(Event& event);
 
   Request request_;
-  EventSink sink_;
+  EventSink sink_;  // gone when done: what it holds may in turn hold this
   int64_t limit_;
   Sampler sampler_;
   text::Detokenizer detokenizer_;

@@ -151,5 +151,26 @@ TEST(Service, ACallbackMaySubmit) {
   while (generations < 5) std::this_thread::yield();
 }
 
+// Who is told of the tokens commonly holds the ticket, to cancel by: the two must not keep each other alive.
+TEST(Service, LetsGoOfItsListeners) {
+  const auto service = start();
+  for (const bool cancelled : {false, true}) {
+    struct Listener {
+      std::shared_ptr<Ticket> ticket;
+      int events = 0;
+    };
+    auto listener = std::make_shared<Listener>();
+    const std::weak_ptr<Listener> watched = listener;
+    Result<std::shared_ptr<Ticket>> ticket =
+        service->submit(request_of(20, 5, 1), [listener](const Event&) { ++listener->events; });
+    ASSERT_TRUE(ticket.ok());
+    if (cancelled) (*ticket)->cancel();
+    (*ticket)->wait();
+    listener->ticket = std::move(ticket).value();
+    listener.reset();
+    EXPECT_TRUE(watched.expired());
+  }
+}
+
 }  // namespace
 }  // namespace zaya::engine

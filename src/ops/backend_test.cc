@@ -157,7 +157,7 @@ TEST_P(BackendTest, CompressedConvolutionalAttention) {
     int64_t heads, kv_heads, dim, time0, time1, rotary, window;
   };
   for (const Case& c : {Case{8, 2, 128, 2, 2, 64, 0}, Case{3, 1, 12, 3, 1, 6, 5}, Case{4, 4, 20, 1, 4, 20, 1},
-                        Case{6, 3, 8, 1, 1, 0, 70}, Case{2, 1, 36, 4, 3, 2, 0}}) {
+                        Case{6, 3, 8, 1, 1, 0, 70}, Case{2, 1, 36, 4, 3, 2, 0}, Case{4, 2, 32, 2, 2, 16, 0}}) {
     CcaShape shape{.num_heads = c.heads,
                    .num_kv_heads = c.kv_heads,
                    .head_dim = c.dim,

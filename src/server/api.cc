@@ -56,7 +56,9 @@ struct Api::Exchange {
   std::string id;
   const char* route = "other";  // for metrics: from our own list
   bool anthropic = false;
-  Headers headers;  // of every answer: request id, CORS
+  Headers headers;              // of every answer: request id, CORS
+  std::optional<size_t> key;    // which of the keys was given
+  std::shared_ptr<void> place;  // among what the key's holder may have under way
   Clock::time_point arrival = Clock::now();
 };
 
@@ -98,6 +100,7 @@ Api::Api(Backend backend, ApiOptions options, std::function<void(const std::stri
       options_(std::move(options)),
       log_(std::move(log)),
       ids_(uint64_t{std::random_device{}()} << 32 | std::random_device{}()),
+      key_uses_(options_.keys.size()),
       run_threads_(options_.runs.max_runs) {}
 
 void Api::handle(HttpRequest request, std::shared_ptr<Responder> responder) {
@@ -165,9 +168,10 @@ void Api::dispatch(Exchange& exchange) {
         bearer.size() > 7 && (bearer[0] | 0x20) == 'b') {
       key = bearer.substr(7);
     }
-    bool valid = false;
-    for (const std::string& known : options_.keys) valid |= constant_time_equal(known, key);
-    if (!valid) {
+    for (size_t i = 0; i < options_.keys.size(); ++i) {
+      if (constant_time_equal(options_.keys[i].key, key)) exchange.key = i;
+    }
+    if (!exchange.key) {
       return reply_error(exchange, {.status = 401,
                                     .message = key.empty() ? "an API key is needed (Authorization: Bearer …)"
                                                            : "this API key is not known",
@@ -239,7 +243,7 @@ std::function<void(const AnswerRecord&)> Api::hand_over(Exchange& exchange) {
   exchange.request.body = {};
   exchange.request.budget = nullptr;
   exchange.responder = nullptr;
-  return [this, exchange, prompt](const AnswerRecord& record) {
+  const auto end = [this, exchange, prompt](const AnswerRecord& record) {
     metrics_.count(exchange.route, record.status);
     Json fields = {{"status", record.status},
                    {"finish", record.finish},
@@ -254,6 +258,8 @@ std::function<void(const AnswerRecord&)> Api::hand_over(Exchange& exchange) {
     if (!prompt.empty()) fields["request"] = prompt;
     log(exchange, std::move(fields));
   };
+  exchange.place = nullptr;  // the answer has it now
+  return end;
 }
 
 void Api::answer(Exchange& exchange, Parser parse, MakeFormat format) {
@@ -262,7 +268,7 @@ void Api::answer(Exchange& exchange, Parser parse, MakeFormat format) {
 }
 
 void Api::answer(Exchange& exchange, const Json& body, Parser parse, MakeFormat format) {
-  if (refuse_draining(exchange)) return;
+  if (refuse_draining(exchange) || !take_place(exchange, false)) return;
   Ask ask;
   ask.id = next_id(exchange);
   std::optional<ApiError> error;
@@ -275,17 +281,35 @@ void Api::answer(Exchange& exchange, const Json& body, Parser parse, MakeFormat 
   job->start();
 }
 
-void Api::answer_by_run(Exchange& exchange, const Json& body) {
-  if (refuse_draining(exchange)) return;
+// Against the limits of its key. False: it is refused.
+bool Api::take_place(Exchange& exchange, bool run) {
+  if (!exchange.key) return true;
+  exchange.place = key_uses_[*exchange.key].enter(options_.keys[*exchange.key].limits, run);
+  if (exchange.place != nullptr) return true;
+  reply_error(exchange, {.status = 429,
+                         .message = "this key has as many requests under way as it may have",
+                         .code = "rate_limit_exceeded",
+                         .retry_after = 1});
+  return false;
+}
+
+void Api::answer_by_run(Exchange& exchange, const Json& body, MakeFormat format, const Json& as_it_came) {
+  if (refuse_draining(exchange) || !take_place(exchange, true)) return;
+  RunLimits limits = options_.runs;
+  if (exchange.key && options_.keys[*exchange.key].limits.run_tokens > 0) {
+    limits.max_new_tokens = std::min(limits.max_new_tokens, options_.keys[*exchange.key].limits.run_tokens);
+  }
   RunAsk ask;
   ask.ask.id = next_id(exchange);
   std::optional<ApiError> error;
-  parse_run(body, {backend_, options_.limits}, options_.runs, ask, error);
+  parse_run(body, {backend_, options_.limits}, limits, ask, error);
   if (error) return reply_error(exchange, *error);
   Exchange kept = exchange;
+  exchange.place = nullptr;
   const auto responder = exchange.responder;
   const auto job = std::make_shared<RunAnswer>(std::move(ask), backend_, options_.runs, metrics_, responder,
                                                exchange.headers, hand_over(kept));
+  job->set_format(format(job->ask(), backend_, as_it_came));
   if (job->start(run_threads_)) return;
   reply_error(exchange, {.status = 429,
                          .message = fmt::format("{} runs of Markovian RSA are under way; no more can begin",
@@ -299,8 +323,9 @@ void Api::answer_by_run(Exchange& exchange, const Json& body) {
 void Api::chat(Exchange& exchange) {
   Json body;
   if (!read_body(exchange, body)) return;
-  if (wants_run(body)) return answer_by_run(exchange, body);
-  answer(exchange, body, parse_chat, [](const Ask& ask, const Backend& b, const Json&) { return chat_format(ask, b); });
+  constexpr auto format = [](const Ask& ask, const Backend& b, const Json&) { return chat_format(ask, b); };
+  if (wants_run(body)) return answer_by_run(exchange, body, format, body);
+  answer(exchange, body, parse_chat, format);
 }
 
 void Api::completion(Exchange& exchange) {
@@ -308,7 +333,15 @@ void Api::completion(Exchange& exchange) {
          [](const Ask& ask, const Backend& b, const Json&) { return completion_format(ask, b); });
 }
 
-void Api::response(Exchange& exchange) { answer(exchange, parse_response, response_format); }
+void Api::response(Exchange& exchange) {
+  Json body;
+  if (!read_body(exchange, body)) return;
+  if (!wants_run(body)) return answer(exchange, body, parse_response, response_format);
+  std::optional<ApiError> error;
+  const Json chat = chat_of_response(body, options_.limits, error);
+  if (error) return reply_error(exchange, *error);
+  answer_by_run(exchange, chat, response_format, body);
+}
 
 void Api::message(Exchange& exchange) {
   answer(exchange, parse_message, [](const Ask& ask, const Backend& b, const Json&) { return message_format(ask, b); });

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include "server/ask.h"
 #include "server/http.h"
+#include "server/keys.h"
 #include "server/metrics.h"
 #include "server/run_answer.h"
 
@@ -17,7 +19,7 @@ namespace zaya::server {
 class Format;
 
 struct ApiOptions {
-  std::vector<std::string> keys;           // empty = no key is asked for
+  std::vector<ApiKey> keys;                // empty = no key is asked for
   std::vector<std::string> allow_origins;  // other web sites' pages that may call, as "https://chat.example.org"
   bool loopback = true;                    // listening on a loopback address only
   bool log_prompts = false;
@@ -60,7 +62,9 @@ class Api {
   using MakeFormat = std::unique_ptr<Format> (*)(const Ask&, const Backend&, const Json&);
   void answer(Exchange& exchange, Parser parse, MakeFormat format);
   void answer(Exchange& exchange, const Json& body, Parser parse, MakeFormat format);
-  void answer_by_run(Exchange& exchange, const Json& body);
+  // `body`: a chat request; `format` gets the request as it came.
+  void answer_by_run(Exchange& exchange, const Json& body, MakeFormat format, const Json& as_it_came);
+  bool take_place(Exchange& exchange, bool run);
   bool refuse_draining(Exchange& exchange);
   std::string next_id(const Exchange& exchange);
   std::function<void(const AnswerRecord&)> hand_over(Exchange& exchange);
@@ -87,7 +91,8 @@ class Api {
   Metrics metrics_;
   std::atomic<bool> draining_{false};
   std::atomic<uint64_t> ids_;
-  RunThreads run_threads_;  // the last one: its threads use the others
+  std::deque<KeyUse> key_uses_;  // of options_.keys, which outlive the places in them
+  RunThreads run_threads_;       // the last one: its threads use the others
 };
 
 // Whether the two are equal, in a time that depends on their lengths only.

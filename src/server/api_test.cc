@@ -342,7 +342,8 @@ TEST_F(Scripted, PlainRoutes) {
 }
 
 TEST_F(Scripted, KeysAndOrigins) {
-  Api guarded(script.backend(nano()), {.keys = {"first", "second"}, .allow_origins = {"https://chat.example.org"}}, {});
+  Api guarded(script.backend(nano()),
+              {.keys = {{"first", {}}, {"second", {}}}, .allow_origins = {"https://chat.example.org"}}, {});
   const auto status = [&](const char* path, Headers headers) {
     return ask(guarded, "GET", path, "", std::move(headers))->response.status;
   };

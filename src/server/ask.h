@@ -92,6 +92,8 @@ void read_stream(Reader& reader, Ask& ask);
 void parse_chat(const Json& body, const AskContext& context, Ask& ask, std::optional<ApiError>& error);
 void parse_completion(const Json& body, const AskContext& context, Ask& ask, std::optional<ApiError>& error);
 void parse_response(const Json& body, const AskContext& context, Ask& ask, std::optional<ApiError>& error);
+// A Responses request as a chat request.
+Json chat_of_response(const Json& body, const AskLimits& limits, std::optional<ApiError>& error);
 void parse_message(const Json& body, const AskContext& context, Ask& ask, std::optional<ApiError>& error);
 
 // The template's variables of a chat request: {"messages", "tools"} in the form that templates read. Also for

@@ -72,14 +72,12 @@ void read_item(Reader& item, Messages& messages) {
 
 }  // namespace
 
-void parse_response(const Json& body, const AskContext& context, Ask& ask, std::optional<ApiError>& error) {
+Json chat_of_response(const Json& body, const AskLimits& limits, std::optional<ApiError>& error) {
   Reader reader(body, "", error);
-  ask.prompt_field = "input";
   reader.refuse("previous_response_id", "nothing is kept between requests; send the whole conversation as input");
   reader.refuse("conversation", "nothing is kept between requests; send the whole conversation as input");
   reader.refuse("background", "requests are answered while the client waits");
   reader.refuse("prompt", "there are no stored prompts");
-  reader.refuse("markovian_rsa", "this server does not offer it");
 
   Messages messages;
   if (const auto instructions = reader.string("instructions")) {
@@ -90,9 +88,8 @@ void parse_response(const Json& body, const AskContext& context, Ask& ask, std::
   if (input != nullptr && input->is_string()) {
     messages.add({{"role", "user"}, {"content", *input}});
   } else if (const Json* items = reader.array("input")) {
-    if (static_cast<int64_t>(items->size()) > context.limits.max_messages) {
-      reader.fail("input",
-                  fmt::format("has {} entries; at most {} are allowed", items->size(), context.limits.max_messages));
+    if (static_cast<int64_t>(items->size()) > limits.max_messages) {
+      reader.fail("input", fmt::format("has {} entries; at most {} are allowed", items->size(), limits.max_messages));
     }
     for (size_t i = 0; i < items->size() && !error; ++i) {
       Reader item((*items)[i], fmt::format("input[{}]", i), error);
@@ -104,7 +101,7 @@ void parse_response(const Json& body, const AskContext& context, Ask& ask, std::
   Json chat = {{"messages", messages.take()}};
   for (const char* key : {"stream", "temperature", "top_p", "top_k", "min_p", "seed", "presence_penalty",
                           "frequency_penalty", "repetition_penalty", "stop", "parallel_tool_calls", "tool_choice",
-                          "thinking_budget", "chat_template_kwargs", "model"}) {
+                          "thinking_budget", "chat_template_kwargs", "model", "markovian_rsa"}) {
     if (const Json* value = reader.find(key)) chat[key] = *value;
   }
   if (const auto tokens = reader.integer("max_output_tokens", 1, INT32_MAX)) chat["max_tokens"] = *tokens;
@@ -136,6 +133,12 @@ void parse_response(const Json& body, const AskContext& context, Ask& ask, std::
     }
     chat["tools"] = std::move(list);
   }
+  return chat;
+}
+
+void parse_response(const Json& body, const AskContext& context, Ask& ask, std::optional<ApiError>& error) {
+  ask.prompt_field = "input";
+  const Json chat = chat_of_response(body, context.limits, error);
   if (!error) parse_chat(chat, context, ask, error);
 }
 

@@ -60,6 +60,11 @@ class Format {
   virtual std::string finish(size_t choice, const Choice& state) = 0;  // after the choice's last delta
   virtual std::string end(const std::vector<Choice>& choices, const Usage& usage) = 0;
   virtual std::string failure(const ApiError& error) = 0;  // instead of the rest
+  // A line of a run's journal, which is JSON already, before the first delta; plain clients pass over it.
+  virtual std::string run_line(const std::string& line) {
+    (void)line;
+    return {};
+  }
   virtual std::string heartbeat() const { return ": waiting\n\n"; }
 
   virtual Json whole(const std::vector<Choice>& choices, const Usage& usage) = 0;

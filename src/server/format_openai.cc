@@ -81,6 +81,13 @@ class ChatFormat : public Format {
 
   std::string failure(const ApiError& error) override { return "data: " + error.openai_body() + "\n\n"; }
 
+  // A chunk without choices.
+  std::string run_line(const std::string& line) override {
+    std::string chunk = dump(frame("chat.completion.chunk"));
+    chunk.pop_back();
+    return "data: " + chunk + ",\"choices\":[],\"markovian_rsa\":" + line + "}\n\n";
+  }
+
   Json whole(const std::vector<Choice>& choices, const Usage& usage) override {
     Json answer = frame("chat.completion");
     answer["choices"] = Json::array();

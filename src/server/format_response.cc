@@ -6,11 +6,13 @@ namespace zaya::server {
 namespace {
 
 Json usage_json(const Usage& usage) {
-  return {{"input_tokens", usage.prompt_tokens},
-          {"input_tokens_details", {{"cached_tokens", usage.cached_tokens}}},
-          {"output_tokens", usage.completion_tokens},
-          {"output_tokens_details", {{"reasoning_tokens", usage.reasoning_tokens}}},
-          {"total_tokens", usage.prompt_tokens + usage.completion_tokens}};
+  Json json = {{"input_tokens", usage.prompt_tokens},
+               {"input_tokens_details", {{"cached_tokens", usage.cached_tokens}}},
+               {"output_tokens", usage.completion_tokens},
+               {"output_tokens_details", {{"reasoning_tokens", usage.reasoning_tokens}}},
+               {"total_tokens", usage.prompt_tokens + usage.completion_tokens}};
+  if (!usage.markovian_rsa.is_null()) json["markovian_rsa"] = usage.markovian_rsa;
+  return json;
 }
 
 class ResponseFormat : public Format {
@@ -89,6 +91,14 @@ class ResponseFormat : public Format {
     response_["status"] = "failed";
     response_["error"] = {{"code", "server_error"}, {"message", error.message}};
     return event("response.failed", {{"response", response_}});
+  }
+
+  // An event of a type that is ours alone.
+  std::string run_line(const std::string& line) override {
+    constexpr const char* kType = "response.markovian_rsa.line";
+    std::string data = dump({{"type", kType}, {"sequence_number", sequence_++}});
+    data.pop_back();
+    return std::string("event: ") + kType + "\ndata: " + data + ",\"markovian_rsa\":" + line + "}\n\n";
   }
 
   // The items are built by the same steps as in a stream.

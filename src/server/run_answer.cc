@@ -208,11 +208,9 @@ RunAnswer::RunAnswer(RunAsk ask, const Backend& backend, const RunLimits& limits
       backend_(backend),
       limits_(limits),
       metrics_(metrics),
-      format_(chat_format(ask_.ask, backend)),
       responder_(std::move(responder)),
       headers_(std::move(headers)),
-      on_end_(std::move(on_end)),
-      created_(unix_time()) {
+      on_end_(std::move(on_end)) {
   record_.choices = 1;
 }
 
@@ -236,18 +234,11 @@ bool RunAnswer::start(RunThreads& threads) {
   return started;
 }
 
-// The line is JSON already, and goes into the chunk as it is. Plain clients see a chunk without choices.
 void RunAnswer::add_line(const std::string& line, bool droppable) {
   if (over_) return;
   if (droppable && !pending_.empty()) return;
   begin();
-  std::string chunk = dump({{"id", "chatcmpl-" + ask_.ask.id},
-                            {"object", "chat.completion.chunk"},
-                            {"created", created_},
-                            {"model", backend_.model_name},
-                            {"choices", Json::array()}});
-  chunk.pop_back();
-  pending_ += "data: " + chunk + ",\"markovian_rsa\":" + line + "}\n\n";
+  pending_ += format_->run_line(line);
   flush();
 }
 

@@ -1,8 +1,8 @@
-// A run of Markovian RSA as the answer to one chat request.
+// A run of Markovian RSA as the answer to one request.
 //
 // The run has a thread of its own, on which reasoning::solve drives it; everything that concerns the client happens on
 // the connection's thread (Responder::post), as in answer.h. While the run goes on its journal's lines go out as
-// chunks; then comes the chosen candidate's answer like any other answer. When the client goes away, or the server
+// events; then comes the chosen candidate's answer like any other answer. When the client goes away, or the server
 // ends, the run is stopped and its candidates are cancelled.
 #pragma once
 
@@ -54,6 +54,10 @@ class RunAnswer : public std::enable_shared_from_this<RunAnswer> {
   RunAnswer(RunAsk ask, const Backend& backend, const RunLimits& limits, Metrics& metrics,
             std::shared_ptr<Responder> responder, Headers headers, std::function<void(const AnswerRecord&)> on_end);
 
+  const Ask& ask() const { return ask_.ask; }
+  // Before start().
+  void set_format(std::unique_ptr<Format> format) { format_ = std::move(format); }
+
   // From any thread, once. False when `threads` are all taken: then nothing was sent, and `on_end` is not called.
   bool start(RunThreads& threads);
 
@@ -81,10 +85,9 @@ class RunAnswer : public std::enable_shared_from_this<RunAnswer> {
   const std::shared_ptr<Responder> responder_;
   const Headers headers_;
   std::function<void(const AnswerRecord&)> on_end_;
-  const int64_t created_;
   std::stop_source stop_;
 
-  std::string pending_;  // chunks that are not written yet
+  std::string pending_;  // events that are not written yet
   AnswerRecord record_;
   bool over_ = false, begun_ = false;
 };

@@ -207,6 +207,100 @@ TEST_F(Runs, WhatCannotBeDoneIsRefusedByName) {
   wait_for_end();
 }
 
+TEST_F(Runs, AsAResponse) {
+  const std::string end = std::string(R"("input": "2 + 2?", "markovian_rsa": )") + kSmall + "}";
+  const auto whole = Json::parse(ask(*api, "POST", "/v1/responses", "{" + end)->response.body);
+  EXPECT_EQ(whole["object"], "response");
+  EXPECT_EQ(whole["status"], "completed");
+  ASSERT_EQ(whole["output"].size(), 2u) << whole;
+  EXPECT_EQ(whole["output"][0]["type"], "reasoning");
+  EXPECT_EQ(whole["output"][1]["content"][0]["text"], "\\boxed{4}");
+  EXPECT_EQ(whole["usage"]["markovian_rsa"]["rounds"].size(), 2u);
+  EXPECT_EQ(whole["markovian_rsa"]["answer"], "4");
+
+  const auto streamed = ask(*api, "POST", "/v1/responses", R"({"stream": true, )" + end);
+  std::istringstream stream(streamed->response.body);
+  std::string journal, text;
+  int64_t number = 0;
+  Json event;
+  for (std::string name, data, blank; std::getline(stream, name);) {
+    ASSERT_TRUE(std::getline(stream, data) && std::getline(stream, blank) && blank.empty());
+    ASSERT_TRUE(name.starts_with("event: ") && data.starts_with("data: ")) << name;
+    event = Json::parse(data.substr(6));
+    EXPECT_EQ(event["type"], name.substr(7));
+    EXPECT_EQ(event["sequence_number"], number++);
+    if (event["type"] == "response.output_text.delta") text += event["delta"].get<std::string>();
+    if (event["type"] != "response.markovian_rsa.line" || event["markovian_rsa"]["event"] == "progress") continue;
+    EXPECT_EQ(text, "");
+    journal += dump(event["markovian_rsa"]) + "\n";
+  }
+  EXPECT_EQ(event["type"], "response.completed");
+  EXPECT_EQ(event["response"]["usage"]["markovian_rsa"]["stopped"], "complete");
+  EXPECT_EQ(text, "\\boxed{4}");
+  const auto saved = reasoning::parse_journal(journal);
+  ASSERT_TRUE(saved.ok()) << saved.status().to_string();
+  EXPECT_EQ(saved->traces.size(), 8u);
+
+  // What a run cannot be asked for is refused as ever.
+  EXPECT_EQ(ask(*api, "POST", "/v1/responses", R"({"instructions": "be brief", )" + end)->response.status, 400);
+  EXPECT_EQ(ask(*api, "POST", "/v1/responses", R"({"previous_response_id": "x", )" + end)->response.status, 400);
+  wait_for_end();
+}
+
+TEST_F(Runs, KeysHaveLimitsOfTheirOwn) {
+  ApiOptions options;
+  options.runs.max_runs = 8;
+  options.keys = {{"small", {.requests = 2, .runs = 1, .run_tokens = 500}}, {"large", {}}};
+  Api limited(api->backend(), options, {});
+  script.text = "x</think>y";
+  const auto status = [&](const char* key, const std::string& body) {
+    const Headers headers = {{"authorization", std::string("Bearer ") + key}};
+    return ask(limited, "POST", "/v1/chat/completions", body, headers)->response.status;
+  };
+  const std::string plain = R"({"messages": [{"role": "user", "content": "x"}]})";
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(status("small", plain), 200);  // one after the other, as many as they like
+  EXPECT_EQ(status("small", body("", R"({"preset": "tiny", "max_new_tokens": 501})")), 400);
+  EXPECT_EQ(status("large", body("", R"({"preset": "tiny", "max_new_tokens": 501})")), 200);
+
+  endless = true;
+  const auto running = std::make_shared<FakeResponder>();
+  HttpRequest request;
+  request.method = "POST";
+  request.path = "/v1/chat/completions";
+  request.headers = {{"x-api-key", "small"}};
+  request.body = body(R"("stream": true, )", kSmall);
+  limited.handle(std::move(request), running);
+  running->wait_for_writes(3);
+  EXPECT_EQ(status("small", body("", kSmall)), 429);  // a second run
+  EXPECT_EQ(status("small", plain), 200);             // a second request
+  running->go_away();
+  running->forget();
+  while (limited.metrics().running > 0) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  endless = false;
+  EXPECT_EQ(status("small", body("", kSmall)), 200);
+}
+
+TEST(Keys, AreReadWithTheirLimits) {
+  const ApiKey key = *parse_key("  sk-1\truns=2 requests=7 run-tokens=90000\r");
+  EXPECT_EQ(key.key, "sk-1");
+  EXPECT_EQ(key.limits.requests, 7);
+  EXPECT_EQ(key.limits.runs, 2);
+  EXPECT_EQ(key.limits.run_tokens, 90000);
+  EXPECT_EQ(parse_key("sk=1")->key, "sk=1");
+  for (const char* wrong : {"", "  ", "k runs", "k runs=", "k runs=0", "k runs=-1", "k runs=1x", "k runs=1 runs=2",
+                            "k walks=1", "k requests=99999999999999999999"}) {
+    EXPECT_FALSE(parse_key(wrong).ok()) << wrong;
+  }
+  KeyUse use;
+  auto first = use.enter({.requests = 2, .runs = 1}, true);
+  EXPECT_EQ(use.enter({.requests = 2, .runs = 1}, true), nullptr);
+  const auto second = use.enter({.requests = 2, .runs = 1}, false);
+  EXPECT_NE(second, nullptr);
+  EXPECT_EQ(use.enter({.requests = 2}, false), nullptr);
+  first.reset();
+  EXPECT_NE(use.enter({.requests = 2, .runs = 1}, true), nullptr);
+}
+
 TEST_F(Runs, PlainFieldsStandForTheRunsOwn) {
   const auto settings = [&](const std::string& fields, const std::string& run) {
     RunAsk asked;

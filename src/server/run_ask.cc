@@ -216,6 +216,9 @@ void parse_run(const Json& body, const AskContext& context, const RunLimits& lim
   read_seed(object, seed);
   read_settings(object, context.backend.context(), thinking.budget, limits, run);
   run.settings.seed = seed ? *seed : random_seed();
+  // Formats repeat these.
+  run.ask.prompts.front().sampling.temperature = run.settings.sampling.temperature;
+  run.ask.prompts.front().sampling.top_p = run.settings.sampling.top_p;
 }
 
 }  // namespace zaya::server

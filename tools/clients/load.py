@@ -11,17 +11,19 @@ asked alone first; start the server with --deterministic for that. It speaks to 
 """
 
 import argparse
-import asyncio
-import collections
 import json
 import random
 import re
 import resource
+import select
+import socket
 import statistics
+import threading
 import time
 import urllib.parse
 
 TEXT = re.compile(rb'"(?:reasoning_content|reasoning|content)": ?"((?:[^"\\]|\\.)+)"')
+FINISH = re.compile(rb'"finish_reason": ?"')
 COUNT = re.compile(rb'"(?:predicted_n|completion_tokens)": ?(\d+)')
 
 
@@ -40,51 +42,56 @@ def questions(seed, count):
     return out
 
 
-class Stream(asyncio.Protocol):
-    """One request; `done` gets None at the stream's end, or what went wrong."""
+class Stream:
+    """One request on a connection of its own: (text as it was escaped, tokens, seconds to the first token, seconds in
+    all) when all is well; None when its client left; raises what went wrong."""
 
-    def __init__(self, request, events_by_second, vanish_after):
-        self.request, self.events_by_second, self.vanish_after = request, events_by_second, vanish_after
-        self.done = asyncio.get_running_loop().create_future()
+    def __init__(self, client, body, vanish_after=None):
+        self.start, self.vanish_after = time.monotonic(), vanish_after
         self.data, self.first, self.events, self.vanished = bytearray(), None, 0, False
+        self.socket = client.connect()
+        self.socket.sendall(client.request(body))
+        self.socket.setblocking(False)
 
-    def connection_made(self, transport):
-        self.transport = transport
-        transport.write(self.request)
-
-    def data_received(self, data):
+    def on_readable(self):
+        """How many events came; the stream is over when its socket is closed."""
+        try:
+            data = self.socket.recv(1 << 16)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            data = b""
         self.data += data
         count = data.count(b"data: {")
         self.events += count
-        self.events_by_second[int(time.monotonic())] += count
         if self.first is None and TEXT.search(data):
             self.first = time.monotonic()
-        if self.vanish_after is not None and self.events > self.vanish_after:
-            self.vanished = True
-            self.transport.abort()
-        elif data.endswith(b"\r\n0\r\n\r\n") or b"\r\n\r\n" in self.data[:4096] and not self.data.startswith(b"HTTP/1.1 200"):
-            self.transport.close()
+        self.vanished = self.vanish_after is not None and self.events > self.vanish_after
+        if not data or self.vanished or self.data.endswith(b"\r\n0\r\n\r\n") or not self.data.startswith(b"HTTP/1.1 200"):
+            self.socket.close()
+        return count
 
-    def connection_lost(self, error):
-        if not self.done.done():
-            self.done.set_result(error)
-
-    def check(self):
+    def result(self):
+        if self.vanished:
+            return None
         if not self.data.startswith(b"HTTP/1.1 200"):
-            return self.data[:400].decode(errors="replace") or "no answer"
-        if b"data: [DONE]" not in self.data[-200:]:
-            return "the stream broke off"
-        return self.data[-600:].decode(errors="replace") if b'data: {"error"' in self.data else None
+            raise RuntimeError(self.data[:400].decode(errors="replace") or "no answer")
+        if b"data: [DONE]" not in self.data[-200:] and not FINISH.search(self.data[-2000:]):  # not all say [DONE]
+            raise RuntimeError("the stream broke off")
+        if b'data: {"error"' in self.data:
+            raise RuntimeError(self.data[-600:].decode(errors="replace"))
+        counts, texts = COUNT.findall(self.data), TEXT.findall(self.data)
+        return (b"".join(texts), int(counts[-1]) if counts else len(texts), self.first and self.first - self.start,
+                time.monotonic() - self.start)
 
 
 class Client:
     def __init__(self, url, key, model=""):
         parts = urllib.parse.urlsplit(url)
         self.host, self.port, self.key, self.model = parts.hostname, parts.port or 80, key, model
-        self.events_by_second = collections.Counter()
 
-    async def open(self, limit=65536):
-        return await asyncio.open_connection(self.host, self.port, limit=limit)
+    def connect(self):
+        return socket.create_connection((self.host, self.port), timeout=60)
 
     def request(self, body):
         data = json.dumps({**body, "model": self.model} if self.model else body).encode()
@@ -92,28 +99,12 @@ class Client:
         return (f"POST /v1/chat/completions HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n{auth}"
                 f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n").encode() + data
 
-    async def stream(self, body, vanish_after=None):
-        """(text as it was escaped, tokens, seconds to the first token, seconds in all); None when it vanished."""
-        start, stream = time.monotonic(), Stream(self.request(body), self.events_by_second, vanish_after)
-        await asyncio.get_running_loop().create_connection(lambda: stream, self.host, self.port)
-        await stream.done
-        if stream.vanished:
-            return None
-        if problem := stream.check():
-            raise RuntimeError(problem)
-        counts = COUNT.findall(stream.data)
-        texts = TEXT.findall(stream.data)
-        return (b"".join(texts), int(counts[-1]) if counts else len(texts), stream.first and stream.first - start,
-                time.monotonic() - start)
-
-    async def read_slowly(self, body, pause):
-        reader, writer = await self.open(limit=4096)
-        try:
-            writer.write(self.request(body))
-            while await reader.readline():
-                await asyncio.sleep(pause)
-        finally:
-            writer.close()
+    def ask(self, body):
+        stream = Stream(self, body)
+        stream.socket.setblocking(True)
+        while stream.socket.fileno() >= 0:
+            stream.on_readable()
+        return stream.result()
 
 
 def percentiles(values, digits=4):
@@ -125,57 +116,111 @@ def percentiles(values, digits=4):
 
 
 class Load:
-    """What `count` clients see, each asking one thing after the other until `stop`."""
+    """What `count` clients see, each asking one thing after the other for `seconds`; `by_second` is called once in
+    each."""
 
     def __init__(self, client, pool, expected, options):
         self.client, self.pool, self.expected, self.options = client, pool, expected, options
         self.firsts, self.rates, self.errors, self.wrong, self.vanished, self.tokens = [], [], [], 0, 0, 0
 
-    async def one(self, number, stop):
-        dice = random.Random(self.options.seed * 1000 + number)
-        while time.monotonic() < stop:
-            which = dice.randrange(len(self.pool))
-            leave = dice.randrange(1, 20) if dice.random() < self.options.vanish else None
-            try:
-                answer = await self.client.stream(self.pool[which], vanish_after=leave)
-            except (OSError, RuntimeError) as error:
-                self.errors.append(repr(error))
-                continue
-            if answer is None:
-                self.vanished += 1
-                continue
-            text, count, first, seconds = answer
-            self.tokens += count
-            if first is not None:
-                self.firsts.append(first)
-                if count > 1 and seconds > first:
-                    self.rates.append((count - 1) / (seconds - first))
-            if self.expected is not None and text != self.expected[which]:
-                self.wrong += 1
+    def ask(self, dice):
+        which = dice.randrange(len(self.pool))
+        leave = dice.randrange(1, 20) if dice.random() < self.options.vanish else None
+        return which, Stream(self.client, self.pool[which], leave)
 
-    async def run(self, count, seconds):
-        start, self.client.events_by_second = time.monotonic(), collections.Counter()
-        await asyncio.gather(*(self.one(i, start + seconds) for i in range(count)))
+    def take(self, which, stream):
+        answer = stream.result()
+        if answer is None:
+            self.vanished += 1
+            return
+        text, count, first, seconds = answer
+        self.tokens += count
+        if first is not None:
+            self.firsts.append(first)
+            if count > 1 and seconds > first:
+                self.rates.append((count - 1) / (seconds - first))
+        if self.expected is not None and text != self.expected[which]:
+            self.wrong += 1
+
+    def run(self, count, seconds, by_second=lambda: None):
+        start, events, next_second = time.monotonic(), [0], time.monotonic() + 1
+        poll, open_streams = select.epoll(), {}
+
+        def begin(dice):
+            while time.monotonic() < start + seconds:
+                try:
+                    which, stream = self.ask(dice)
+                except OSError as error:
+                    self.errors.append(repr(error))
+                    continue
+                open_streams[stream.socket.fileno()] = (dice, which, stream)
+                poll.register(stream.socket.fileno(), select.EPOLLIN)
+                return
+
+        for number in range(count):
+            begin(random.Random(self.options.seed * 1000 + number))
+        while open_streams:
+            for number, _ in poll.poll(max(0.0, next_second - time.monotonic())):
+                dice, which, stream = open_streams[number]
+                events[-1] += stream.on_readable()
+                if stream.socket.fileno() >= 0:
+                    continue
+                del open_streams[number]
+                try:
+                    self.take(which, stream)
+                except RuntimeError as error:
+                    self.errors.append(str(error))
+                begin(dice)
+            if time.monotonic() >= next_second:
+                next_second += 1
+                events.append(0)
+                by_second()
         elapsed = time.monotonic() - start
-        whole = [n for second, n in self.client.events_by_second.items() if start + 1 < second < start + seconds - 1]
         return {
             "clients": count, "seconds": round(elapsed, 1), "answers": len(self.firsts), "vanished": self.vanished,
             "errors": len(self.errors), "error_examples": self.errors[:3],
             "tokens_per_second": round(self.tokens / elapsed, 1),
-            "events_of_each_second": percentiles(whole, 0),
+            "events_of_each_second": percentiles(events[1:int(seconds)], 0),
             "first_token_seconds": percentiles(self.firsts), "tokens_per_second_of_one": percentiles(self.rates, 1),
             **({"different_from_alone": self.wrong} if self.expected is not None else {}),
         }
 
 
-async def sample_memory(pid, into):
-    while True:
-        with open(f"/proc/{pid}/status") as status:
-            into.append(int(next(line for line in status if line.startswith("VmRSS")).split()[1]) / 1024)
-        await asyncio.sleep(1)
+class SlowReaders(threading.Thread):
+    """Streams whose clients take a few bytes twice a second."""
+
+    def __init__(self, client, pool, count):
+        super().__init__(daemon=True)
+        self.client, self.pool, self.stopping = client, pool, threading.Event()
+        self.sockets = [self.open(i) for i in range(count)]
+
+    def open(self, number):
+        connection = self.client.connect()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(self.client.request({**self.pool[number % len(self.pool)], "max_tokens": 400}))
+        connection.setblocking(False)
+        return connection
+
+    def run(self):
+        while not self.stopping.wait(0.5):
+            for number, connection in enumerate(self.sockets):
+                try:
+                    data = connection.recv(500)
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    data = b""
+                if not data or data.endswith(b"\r\n0\r\n\r\n"):
+                    connection.close()
+                    self.sockets[number] = self.open(number)
 
 
-async def main():
+def memory_of(pid):
+    with open(f"/proc/{pid}/status") as status:
+        return int(next(line for line in status if line.startswith("VmRSS")).split()[1]) / 1024
+
+
+def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("url")
     parser.add_argument("--key", default="")
@@ -185,7 +230,7 @@ async def main():
     parser.add_argument("--alone", type=float, default=0, help="seconds that one client gets alone, before and after")
     parser.add_argument("--idle", type=int, default=0, help="connections that are open and silent")
     parser.add_argument("--slow", type=int, default=0, help="streams whose client hardly reads")
-    parser.add_argument("--settle", type=float, default=0, help="seconds that idle and slow ones get before the rest begins")
+    parser.add_argument("--settle", type=float, default=0, help="seconds that idle and slow ones get first")
     parser.add_argument("--vanish", type=float, default=0, help="share of requests whose client leaves in the middle")
     parser.add_argument("--check", action="store_true", help="compare each answer with the same request alone")
     parser.add_argument("--questions", type=int, default=64)
@@ -194,38 +239,29 @@ async def main():
     options = parser.parse_args()
 
     client, pool = Client(options.url, options.key, options.model), questions(options.seed, options.questions)
-    expected = [(await client.stream(body))[0] for body in pool] if options.check else None
-    alone = [await Load(client, pool, expected, options).run(1, options.alone)] if options.alone else []
-    idle = [await client.open() for _ in range(options.idle)]
-    stop = time.monotonic() + options.settle + options.seconds
-
-    async def slow(number):
-        body = {**pool[number % len(pool)], "max_tokens": 400}
-        while time.monotonic() < stop:
-            try:
-                await asyncio.wait_for(client.read_slowly(body, 0.5), max(0.1, stop - time.monotonic()))
-            except (asyncio.TimeoutError, OSError):
-                pass
-
-    slow_tasks = [asyncio.create_task(slow(i)) for i in range(options.slow)]
-    await asyncio.sleep(options.settle)
+    expected = [client.ask(body)[0] for body in pool] if options.check else None
+    alone = [Load(client, pool, expected, options).run(1, options.alone)] if options.alone else []
+    idle = [client.connect() for _ in range(options.idle)]
+    slow = SlowReaders(client, pool, options.slow)
+    slow.start()
+    time.sleep(options.settle)
     memory = []
-    sampler = asyncio.create_task(sample_memory(options.pid, memory)) if options.pid else None
     own = time.process_time()
     report = {"idle": options.idle, "slow": options.slow,
-              **await Load(client, pool, expected, options).run(options.clients, options.seconds)}
+              **Load(client, pool, expected, options).run(
+                  options.clients, options.seconds,
+                  (lambda: memory.append(memory_of(options.pid))) if options.pid else lambda: None)}
     report["clients_cpu_share"] = round((time.process_time() - own) / report["seconds"], 3)
-    if sampler is not None:
-        sampler.cancel()
-        step = max(1, len(memory) // 20)
-        report["server_rss_mb"] = {"every_20th": [round(m) for m in memory[::step]],
+    if memory:
+        report["server_rss_mb"] = {"at_equal_distances": [round(m) for m in memory[::max(1, len(memory) // 20)]],
                                    "greatest_of_first_half": round(max(memory[:len(memory) // 2]), 1),
                                    "greatest_of_second_half": round(max(memory[len(memory) // 2:]), 1)}
-    await asyncio.gather(*slow_tasks)
-    for _, writer in idle:
-        writer.close()
+    slow.stopping.set()
+    slow.join()
+    for connection in idle + slow.sockets:
+        connection.close()
     if options.alone:
-        alone.append(await Load(client, pool, expected, options).run(1, options.alone))
+        alone.append(Load(client, pool, expected, options).run(1, options.alone))
         rate = statistics.mean(run["tokens_per_second"] for run in alone)
         report["alone"] = [{k: run[k] for k in ("tokens_per_second", "first_token_seconds", "errors")} for run in alone]
         report["times_one_client"] = round(report["tokens_per_second"] / rate, 2)
@@ -235,4 +271,4 @@ async def main():
 
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    asyncio.run(main())
+    main()

@@ -72,7 +72,7 @@ class BoardTest(PageCase):
         visit.page.wait_for_selector(".message-board .candidate.running")
         visit.page.wait_for_selector(".message-board .fact.live")
         visit.done()
-        self.assertEqual(self.server.last_request["markovian_rsa"], {"preset": "small"})
+        self.assertEqual(self.server.last_request["markovian_rsa"], {})
         self.assertEqual(visit.page.locator(".message-board .candidate.done").count(), 48)
         self.assertLessEqual(visit.page.evaluate("document.querySelector('.board-picture').getBoundingClientRect().right"), 390)
         visit.page.reload()

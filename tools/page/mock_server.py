@@ -132,7 +132,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         start, first, count, thought = time.monotonic(), None, 0, 0
         self.chunk({"role": "assistant", "content": ""})
         time.sleep(0.15)
-        if body.get("markovian_rsa"):
+        if body.get("markovian_rsa") is not None:
             for entry in sample_run.entries(random.Random(7), pace=0.03):
                 self.event({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": int(time.time()),
                             "model": "ZAYA1-8B", "choices": [], "markovian_rsa": entry})

@@ -26,6 +26,7 @@ struct ServeOptions {
   ModelOptions model;
   server::ServerOptions server;
   std::string config, key_file;
+  std::vector<std::string> keys;
   bool no_prefix_cache = false, quiet = false;
   double memory_gb = 0, drain_seconds = 30, idle_seconds = 75, body_mb = 4;
 };
@@ -67,14 +68,15 @@ Status read_config(CLI::App& verb, const std::string& path) {
   return Status();
 }
 
-// One key per line; blank lines and lines that start with '#' are left out.
-Status read_keys(const std::string& path, std::vector<std::string>& keys) {
+// One key per line, perhaps with limits behind it; blank lines and lines that start with '#' are left out.
+Status read_keys(const std::string& path, std::vector<server::ApiKey>& keys) {
   ZAYA_ASSIGN(const std::string content, read_file(path, size_t{1} << 20));
   std::istringstream lines(content);
   for (std::string line; std::getline(lines, line);) {
     const size_t first = line.find_first_not_of(" \t\r");
     if (first == std::string::npos || line[first] == '#') continue;
-    keys.push_back(line.substr(first, line.find_last_not_of(" \t\r") - first + 1));
+    ZAYA_ASSIGN(server::ApiKey key, server::parse_key(line));
+    keys.push_back(std::move(key));
   }
   return Status();
 }
@@ -115,8 +117,9 @@ int serve(ServeOptions& options) {
       return fail(Status(Code::invalid_argument, options.key_file + " holds no key", "write one per line"));
     }
   }
-  for (const std::string& key : to.api.keys) {
+  for (const std::string& key : options.keys) {
     if (key.empty()) return fail(Status(Code::invalid_argument, "an API key is empty", "give one with characters"));
+    to.api.keys.push_back({.key = key, .limits = {}});
   }
 
   Result<Session> session = options.model.open();
@@ -159,8 +162,9 @@ Action add_serve(CLI::App& verb) {
   verb.add_option("--host", to.http.host, "Address to listen on; 0.0.0.0 = all (default: 127.0.0.1)");
   verb.add_option("--port", to.http.port, "Port; 0 = any free one (default: 8080)");
   verb.add_option("--model-name", to.model_name, "Name in /v1/models (default: the directory's)");
-  verb.add_option("--api-key", to.api.keys, "Ask for this key; may be repeated");
-  verb.add_option("--api-key-file", options->key_file, "Ask for one of this file's keys, one per line");
+  verb.add_option("--api-key", options->keys, "Ask for this key; may be repeated");
+  verb.add_option("--api-key-file", options->key_file,
+                  "Ask for one of this file's keys, one per line, as KEY [requests=N] [runs=N] [run-tokens=N]");
   verb.add_option("--allow-origin", to.api.allow_origins,
                   "Let pages of this web site call, as https://chat.example.org; may be repeated");
   verb.add_option("--memory", options->memory_gb, "GB for keys, values and prefix cache (default: found automatically)")

@@ -170,97 +170,125 @@ void CpuBackend::cca(const CcaShape& s, const CcaWeights& w, std::span<const Run
   const int64_t heads = s.num_heads + s.num_kv_heads, group = s.num_heads / s.num_kv_heads;
   const int64_t lookback = s.conv_time1 - 1, window = s.conv_time1 * dim;
 
+  // All runs go through together, each behind its own history. Of step i of the depthwise convolution: its first
+  // input's row in c0. Of token i: its run, and its window's first step.
+  int64_t rows = 0;
+  conv_inputs_.clear();
+  conv_tokens_.clear();
   for (const Run& run : runs) {
-    float* c0 = conv_input_.get((history + run.count) * channels);
-    std::copy_n(run.conv_history, history * channels, c0);
-    std::copy_n(c0_rows + run.first_row * channels, run.count * channels, c0 + history * channels);
+    for (int64_t t = 0; t < run.count; ++t) {
+      conv_tokens_.push_back({&run, t, rows + history + t, static_cast<int64_t>(conv_inputs_.size()) + t});
+    }
+    for (int64_t t = 0; t < lookback + run.count; ++t) conv_inputs_.push_back(rows + t);
+    rows += history + run.count;
+  }
+  const auto n = static_cast<int64_t>(conv_tokens_.size()), steps = static_cast<int64_t>(conv_inputs_.size());
 
-    // Depthwise, also over the history that the grouped convolution looks back on. Stored per head, [head][time][dim],
-    // so that the grouped convolution's window of a token is contiguous: it becomes a plain product.
-    const int64_t steps = lookback + run.count;
-    float* c1 = conv_middle_.get(heads * steps * dim);
-    spread(steps, channels * s.conv_time0, [&](int64_t begin, int64_t end, int) {
-      for (int64_t t = begin; t < end; ++t) {
-        for (int64_t c = 0; c < channels; ++c) {
-          float sum = w.depthwise_bias[c];
-          for (int64_t tap = 0; tap < s.conv_time0; ++tap) {
-            sum += w.depthwise[c * s.conv_time0 + tap] * c0[(t + tap) * channels + c];
-          }
-          c1[(c / dim * steps + t) * dim + c % dim] = sum;
+  float* c0 = conv_input_.get(rows * channels);
+  float* next = c0;
+  for (const Run& run : runs) {
+    next = std::copy_n(run.conv_history, history * channels, next);
+    next = std::copy_n(c0_rows + run.first_row * channels, run.count * channels, next);
+  }
+
+  // Depthwise, also over the history that the grouped convolution looks back on. Stored per head, [head][step][dim], so
+  // that the grouped convolution's window of a token is contiguous: it becomes a plain product.
+  float* c1 = conv_middle_.get(heads * steps * dim);
+  spread(steps, channels * s.conv_time0, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float* input = c0 + conv_inputs_[static_cast<size_t>(i)] * channels;
+      for (int64_t h = 0; h < heads; ++h) {
+        float* out = c1 + (h * steps + i) * dim;
+        std::copy_n(w.depthwise_bias + h * dim, dim, out);
+        for (int64_t tap = 0; tap < s.conv_time0; ++tap) {
+          const float* from = input + tap * channels + h * dim;
+          const float* weights = w.depthwise + h * dim * s.conv_time0 + tap;
+          for (int64_t d = 0; d < dim; ++d) out[d] += weights[d * s.conv_time0] * from[d];
         }
       }
-    });
+    }
+  });
 
-    float* c2 = conv_output_.get(run.count * channels);
-    const bool tiles = on_tiles(w.grouped, run.count);
-    const int64_t head_elements = bf16_elements(run.count, window);
-    uint16_t* half_windows = tiles ? half_input_.get(heads * head_elements) : nullptr;
-    spread(heads, run.count * dim * window, [&](int64_t begin, int64_t end, int worker) {
-      for (int64_t h = begin; h < end; ++h) {
-        // The windows of consecutive tokens overlap, so they are laid out anew, a row per token.
-        const float* middle = c1 + h * steps * dim;
-        Input input;
-        if (tiles) {
-          input.half = {half_windows + h * head_elements, tiles_across(window)};
-          amx_->to_bf16(middle, run.count, window, dim, input.half, 0, 0);
-        } else {
-          float* windows = strips_[static_cast<size_t>(worker)].get(run.count * window);
-          for (int64_t t = 0; t < run.count; ++t) std::copy_n(middle + t * dim, window, windows + t * window);
-          input.x = windows;
+  float* c2 = conv_output_.get(n * channels);
+  const bool tiles = on_tiles(w.grouped, n);
+  const int64_t head_elements = bf16_elements(n, window);
+  uint16_t* half_windows = tiles ? half_input_.get(heads * head_elements) : nullptr;
+  spread(heads, n * dim * window, [&](int64_t begin, int64_t end, int worker) {
+    for (int64_t h = begin; h < end; ++h) {
+      // The windows of consecutive tokens overlap, so they are laid out anew, a row per token.
+      const float* middle = c1 + h * steps * dim;
+      Input input;
+      if (tiles) {
+        input.half = {half_windows + h * head_elements, tiles_across(window)};
+        for (int64_t i = 0; i < n;) {  // run by run, whose windows follow each other
+          const ConvToken& first = conv_tokens_[static_cast<size_t>(i)];
+          amx_->to_bf16(middle + first.step * dim, first.run->count, window, dim, input.half, i, 0);
+          i += first.run->count;
         }
-        multiply(w.grouped, w.grouped_bias, h * dim, (h + 1) * dim, input, run.count, c2 + h * dim, channels, worker);
+      } else {
+        float* windows = strips_[static_cast<size_t>(worker)].get(n * window);
+        for (int64_t i = 0; i < n; ++i) {
+          std::copy_n(middle + conv_tokens_[static_cast<size_t>(i)].step * dim, window, windows + i * window);
+        }
+        input.x = windows;
       }
-    });
+      multiply(w.grouped, w.grouped_bias, h * dim, (h + 1) * dim, input, n, c2 + h * dim, channels, worker);
+    }
+  });
 
-    spread(run.count, channels * 8, [&](int64_t begin, int64_t end, int) {
-      for (int64_t t = begin; t < end; ++t) {
-        const int64_t row = run.first_row + t, position = run.start + t;
-        float* mixed = c2 + t * channels;
-        const float* q0 = c0 + (history + t) * channels;
-        const float* k0 = q0 + s.q_width();
-        for (int64_t g = 0; g < s.num_kv_heads; ++g) {
-          for (int64_t d = 0; d < dim; ++d) {
-            float sum = 0;
-            for (int64_t h = g * group; h < (g + 1) * group; ++h) {
-              const float mean = (q0[h * dim + d] + k0[g * dim + d]) * 0.5f;
-              mixed[h * dim + d] += mean;
-              sum += mean;
-            }
-            mixed[s.q_width() + g * dim + d] += sum / static_cast<float>(group);
+  spread(n, channels * 8, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      const ConvToken& token = conv_tokens_[static_cast<size_t>(i)];
+      const Run& run = *token.run;
+      const int64_t row = run.first_row + token.index, position = run.start + token.index;
+      float* mixed = c2 + i * channels;
+      const float* q0 = c0 + token.row * channels;
+      const float* k0 = q0 + s.q_width();
+      for (int64_t g = 0; g < s.num_kv_heads; ++g) {
+        for (int64_t d = 0; d < dim; ++d) {
+          float sum = 0;
+          for (int64_t h = g * group; h < (g + 1) * group; ++h) {
+            const float mean = (q0[h * dim + d] + k0[g * dim + d]) * 0.5f;
+            mixed[h * dim + d] += mean;
+            sum += mean;
           }
-        }
-
-        const int64_t half = s.rotary_dims / 2;
-        for (int64_t h = 0; h < heads; ++h) {
-          float* head = mixed + h * dim;
-          const float length = std::max(std::sqrt(kernels_.sum_squares(head, dim)), kNormFloor);
-          float factor = std::sqrt(static_cast<float>(dim)) / length;
-          if (h >= s.num_heads) factor *= w.temperature[h - s.num_heads];
-          for (int64_t d = 0; d < dim; ++d) head[d] *= factor;
-          for (int64_t i = 0; i < half; ++i) {
-            const float a = head[i], b = head[i + half];
-            head[i] = a * cos[row * half + i] - b * sin[row * half + i];
-            head[i + half] = b * cos[row * half + i] + a * sin[row * half + i];
-          }
-        }
-
-        std::copy_n(mixed, s.q_width(), q_out + row * s.q_width());
-        const float* current = value_current + row * half_values;
-        const float* delayed = t == 0 ? run.delayed_value : value_delayed + (row - 1) * half_values;
-        for (int64_t g = 0; g < s.num_kv_heads; ++g) {
-          float* key = mixed + s.q_width() + g * dim;
-          store_kv(run.cache.type, key, dim, run.cache.key(g, position));
-          float* value = key;  // stored, so its place is free
-          for (int64_t d = 0, channel = g * dim; d < dim; ++d, ++channel) {
-            value[d] = channel < half_values ? current[channel] : delayed[channel - half_values];
-          }
-          store_kv(run.cache.type, value, dim, run.cache.value(g, position));
+          mixed[s.q_width() + g * dim + d] += sum / static_cast<float>(group);
         }
       }
-    });
 
+      const int64_t half = s.rotary_dims / 2;
+      for (int64_t h = 0; h < heads; ++h) {
+        float* head = mixed + h * dim;
+        const float length = std::max(std::sqrt(kernels_.sum_squares(head, dim)), kNormFloor);
+        float factor = std::sqrt(static_cast<float>(dim)) / length;
+        if (h >= s.num_heads) factor *= w.temperature[h - s.num_heads];
+        for (int64_t d = 0; d < dim; ++d) head[d] *= factor;
+        for (int64_t d = 0; d < half; ++d) {
+          const float a = head[d], b = head[d + half];
+          head[d] = a * cos[row * half + d] - b * sin[row * half + d];
+          head[d + half] = b * cos[row * half + d] + a * sin[row * half + d];
+        }
+      }
+
+      std::copy_n(mixed, s.q_width(), q_out + row * s.q_width());
+      const float* current = value_current + row * half_values;
+      const float* delayed = token.index == 0 ? run.delayed_value : value_delayed + (row - 1) * half_values;
+      for (int64_t g = 0; g < s.num_kv_heads; ++g) {
+        float* key = mixed + s.q_width() + g * dim;
+        store_kv(run.cache.type, key, dim, run.cache.key(g, position));
+        float* value = key;  // stored, so its place is free
+        for (int64_t d = 0, channel = g * dim; d < dim; ++d, ++channel) {
+          value[d] = channel < half_values ? current[channel] : delayed[channel - half_values];
+        }
+        store_kv(run.cache.type, value, dim, run.cache.value(g, position));
+      }
+    }
+  });
+
+  for (const Run& run : runs) {
     std::copy_n(c0 + run.count * channels, history * channels, run.conv_history);
     std::copy_n(value_delayed + (run.first_row + run.count - 1) * half_values, half_values, run.delayed_value);
+    c0 += (history + run.count) * channels;
   }
 }
 

@@ -86,6 +86,13 @@ class CpuBackend final : public Backend {
   // when the whole is small.
   void spread(int64_t count, int64_t work, const Body& body, int64_t unit = kRowTile);
 
+  // A token in the convolutions of cca(), which take all runs at once: its place in its run, its row of the inputs with
+  // histories, and the first step of its window.
+  struct ConvToken {
+    const Run* run = nullptr;
+    int64_t index = 0, row = 0, step = 0;
+  };
+
   // Attention of one token's query heads of one KV head over the positions [begin, end), and which pieces make an item.
   // `offset`: of the queries and of the result.
   struct AttendPiece {
@@ -118,6 +125,8 @@ class CpuBackend final : public Backend {
   cpu::Buffer<float> router_a_, router_b_, router_logits_;
   cpu::Buffer<float> gathered_, gate_, down_;
   cpu::Buffer<float> head_lower_, head_upper_, attend_partials_;
+  std::vector<int64_t> conv_inputs_;
+  std::vector<ConvToken> conv_tokens_;
   std::vector<AttendPiece> pieces_;
   std::vector<AttendItem> items_;
   std::array<InputBuffers, kWeightTypes> input_buffers_;

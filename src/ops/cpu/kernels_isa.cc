@@ -60,12 +60,12 @@ struct Output {
 };
 
 #if defined(__AVX512F__)
-// sum() of 16 vectors at once, by the same tree: lane 4g + j of the result is that of totals[g][j].
-inline __m512 sum16(const Vec (&totals)[4][4]) {
-  __m512 heads[4];  // 128 bits for each g, of one j
+// sum() of 16 vectors at once, by the same tree: lane i of the result is that of totals[i].
+inline __m512 sum16(const Vec* totals) {
+  __m512 heads[4];  // 128 bits for each g, of totals[4g + j]
   for (int j = 0; j < 4; ++j) {
     const auto halves = [&](int g) {  // lanes i and i + 8 of two vectors
-      const __m512 a = (__m512)totals[g][j], b = (__m512)totals[g + 1][j];
+      const __m512 a = (__m512)totals[4 * g + j], b = (__m512)totals[4 * g + 4 + j];
       return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
     };
     const __m512 a = halves(0), b = halves(2);
@@ -104,7 +104,7 @@ inline void tile(const typename Weight::Stored* w, int64_t cols, const float* x,
 #if defined(__AVX512F__)
   if constexpr (Rows == 4 && Tokens == 4) {  // of short rows, adding up would take longer than multiplying
     float dots[4][4];
-    _mm512_storeu_ps(dots, sum16(sums));
+    _mm512_storeu_ps(dots, sum16(sums[0]));
     for (int t = 0; t < Tokens; ++t) {
       for (int r = 0; r < Rows; ++r) out.write(row + r, token + t, dots[r][t]);
     }
@@ -248,50 +248,57 @@ inline void scores_of(const float* queries, const std::byte* keys, int64_t count
 }
 
 #if defined(__AVX512F__)
-// Four queries against four keys at a time.
-template <class Slot>
-inline int64_t scores_of_fours(const float* queries, const std::byte* keys, int64_t count, int64_t dim, float* out,
-                               int64_t stride) {
+// Some queries against as many keys at a time as make 16 products. Returns how many keys are done.
+template <class Slot, int Group>
+inline int64_t scores_of_16(const float* queries, const std::byte* keys, int64_t count, int64_t dim, float* out,
+                            int64_t stride) {
+  constexpr int kKeys = 16 / Group;
   int64_t j = 0;
-  for (; dim % kLanes == 0 && j + 4 <= count; j += 4) {
-    const std::byte* slots[4];
-    Vec totals[4][4] = {};
-    for (int k = 0; k < 4; ++k) slots[k] = keys + (j + k) * slot_bytes<Slot>(dim);
+  for (; dim % kLanes == 0 && j + kKeys <= count; j += kKeys) {
+    const std::byte* slots[kKeys];
+    Vec totals[Group][kKeys] = {};
+    for (int k = 0; k < kKeys; ++k) slots[k] = keys + (j + k) * slot_bytes<Slot>(dim);
     for (int64_t d = 0; d < dim; d += kLanes) {
-      Vec k[4];
-      for (int i = 0; i < 4; ++i) k[i] = Slot::widen(numbers<Slot>(slots[i]) + d);
-      for (int g = 0; g < 4; ++g) {
+      Vec k[kKeys];
+      for (int i = 0; i < kKeys; ++i) k[i] = Slot::widen(numbers<Slot>(slots[i]) + d);
+      for (int g = 0; g < Group; ++g) {
         const Vec query = load(queries + g * dim + d);
-        for (int i = 0; i < 4; ++i) totals[g][i] = multiply_add(query, k[i], totals[g][i]);
+        for (int i = 0; i < kKeys; ++i) totals[g][i] = multiply_add(query, k[i], totals[g][i]);
       }
     }
-    const __m512 sums = sum16(totals);
-    const __m128 steps =
-        _mm_setr_ps(Slot::step(slots[0]), Slot::step(slots[1]), Slot::step(slots[2]), Slot::step(slots[3]));
-    _mm_storeu_ps(out + j, _mm_mul_ps(_mm512_extractf32x4_ps(sums, 0), steps));
-    _mm_storeu_ps(out + stride + j, _mm_mul_ps(_mm512_extractf32x4_ps(sums, 1), steps));
-    _mm_storeu_ps(out + 2 * stride + j, _mm_mul_ps(_mm512_extractf32x4_ps(sums, 2), steps));
-    _mm_storeu_ps(out + 3 * stride + j, _mm_mul_ps(_mm512_extractf32x4_ps(sums, 3), steps));
+    float sums[Group][kKeys], steps[kKeys];
+    _mm512_storeu_ps(sums, sum16(totals[0]));
+    for (int k = 0; k < kKeys; ++k) steps[k] = Slot::step(slots[k]);
+    for (int g = 0; g < Group; ++g) {
+      for (int k = 0; k < kKeys; ++k) out[g * stride + j + k] = sums[g][k] * steps[k];
+    }
   }
   return j;
 }
 #endif
 
+template <class Slot, int Group>
+inline void group_scores(const float* queries, const std::byte* keys, int64_t count, int64_t dim, float* out,
+                         int64_t stride) {
+  int64_t done = 0;
+#if defined(__AVX512F__)
+  done = scores_of_16<Slot, Group>(queries, keys, count, dim, out, stride);
+#endif
+  scores_of<Slot, Group>(queries, keys + done * slot_bytes<Slot>(dim), count - done, dim, out + done, stride);
+}
+
 void scores(KvType type, const float* queries, int64_t group, const std::byte* keys, int64_t count, int64_t dim,
             float* out, int64_t stride) {
   with_slots(type, [&](auto slot) {
+    using Slot = decltype(slot);
     int64_t g = 0;
     for (; g + 4 <= group; g += 4) {
-      int64_t done = 0;
-#if defined(__AVX512F__)
-      done = scores_of_fours<decltype(slot)>(queries + g * dim, keys, count, dim, out + g * stride, stride);
-#endif
-      scores_of<decltype(slot), 4>(queries + g * dim, keys + done * slot_bytes<decltype(slot)>(dim), count - done, dim,
-                                   out + g * stride + done, stride);
+      group_scores<Slot, 4>(queries + g * dim, keys, count, dim, out + g * stride, stride);
     }
-    for (; g < group; ++g) {
-      scores_of<decltype(slot), 1>(queries + g * dim, keys, count, dim, out + g * stride, stride);
+    for (; g + 2 <= group; g += 2) {
+      group_scores<Slot, 2>(queries + g * dim, keys, count, dim, out + g * stride, stride);
     }
+    for (; g < group; ++g) scores_of<Slot, 1>(queries + g * dim, keys, count, dim, out + g * stride, stride);
   });
 }
 
@@ -369,6 +376,9 @@ void weighted_values(KvType type, const float* weights, int64_t stride, int64_t 
     int64_t g = 0;
     for (; g + 4 <= group; g += 4) {
       add_all_values<decltype(slot), 4>(weights + g * stride, stride, values, count, dim, out + g * dim);
+    }
+    for (; g + 2 <= group; g += 2) {
+      add_all_values<decltype(slot), 2>(weights + g * stride, stride, values, count, dim, out + g * dim);
     }
     for (; g < group; ++g) {
       add_all_values<decltype(slot), 1>(weights + g * stride, stride, values, count, dim, out + g * dim);

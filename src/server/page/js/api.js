@@ -70,7 +70,7 @@ function request_body(messages, model, rsa) {
   }
   if (!settings.get("think")) body.chat_template_kwargs = { enable_thinking: false };
   else if (settings.get("budget") !== null) body.thinking_budget = settings.get("budget");
-  if (rsa) body.markovian_rsa = { preset: rsa };
+  if (rsa) body.markovian_rsa = rsa === "auto" ? {} : { preset: rsa };
   return body;
 }
 

@@ -10,8 +10,8 @@ import { export_text, import_text } from "./conversation.js";
 import { is_healthy, list_models } from "./api.js";
 import { store } from "./store.js";
 
-// Published settings of Markovian RSA (docs/markovian-rsa.md); `tiny` is for short contexts.
-const PRESETS = ["tiny", "light", "small", "deployment", "headline", "high", "extra-high"];
+// Published settings of Markovian RSA (docs/markovian-rsa.md); `tiny` is for short contexts, `auto` the server's choice.
+const PRESETS = ["auto", "tiny", "light", "small", "deployment", "headline", "high", "extra-high"];
 const NARROW = matchMedia("(max-width: 860px)");
 const WATCH = 15000;  // ms between looks at the server's health
 

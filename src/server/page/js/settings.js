@@ -5,7 +5,7 @@ import { by_id } from "./dom.js";
 const KEY = "zaya.settings";
 const DEFAULTS = {
   system: "", temperature: null, topP: null, maxTokens: null, seed: null,
-  think: true, budget: null, showThinking: false, rsa: false, rsaPreset: "small",
+  think: true, budget: null, showThinking: false, rsa: false, rsaPreset: "auto",
   theme: "system", stats: true, sidebar: true, key: "", model: "",
 };
 
