@@ -330,8 +330,8 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
   const int64_t hidden = experts[0].down.rows, width = experts[0].gate.rows;
   const int64_t slots = n * top_k;
 
-  // Slots (token, k) sorted by expert, so that each expert's rows are contiguous. `slot_of[i]` is the slot of row i.
-  std::vector<int64_t> first(experts.size() + 1, 0), slot_of;
+  // Slots (token, k) sorted by expert, so that each expert's rows are contiguous. `slot_of[i]` is the slot of row i, row_of the other way.
+  std::vector<int64_t> first(experts.size() + 1, 0), slot_of, row_of(static_cast<size_t>(slots), -1);
   for (int64_t i = 0; i < slots; ++i) {
     if (static_cast<size_t>(choice[i]) < experts.size()) ++first[static_cast<size_t>(choice[i]) + 1];
   }
@@ -341,7 +341,9 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
     std::vector<int64_t> next(first.begin(), first.end() - 1);
     for (int64_t i = 0; i < slots; ++i) {
       const size_t e = static_cast<size_t>(choice[i]);
-      if (e < experts.size()) slot_of[static_cast<size_t>(next[e]++)] = i;  // else the skip class: contributes nothing
+      if (e >= experts.size()) continue;  // the skip class: contributes nothing
+      row_of[static_cast<size_t>(i)] = next[e]++;
+      slot_of[static_cast<size_t>(row_of[static_cast<size_t>(i)])] = i;
     }
   }
   const int64_t rows = first.back();
@@ -412,18 +414,21 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
                       .across = across};
     const bool code_output = on_codes(expert.down, task.count);
     const Bf16Tiles half_output = tiles_of(expert.down, half_gate, task.matrix);
-    // A strip of weight rows at a time, so that gate and up meet in cache.
+    // A strip of weight rows at a time, so that gate and up meet in cache. It goes to memory as the next product's kind
+    // of input only.
     constexpr int64_t kStrip = 8 * kBlockRows;
-    float* up = strips_[static_cast<size_t>(worker)].get(task.count * kStrip);
+    const bool floats = half_output.data == nullptr && !code_output;
+    const int64_t stride = floats ? width : kStrip;
+    float* up = strips_[static_cast<size_t>(worker)].get(task.count * kStrip * 2);
     for (int64_t begin = task.begin; begin < task.end; begin += kStrip) {
       const int64_t end = std::min(task.end, begin + kStrip);
-      float* strip = gate + task.row * width + begin;
-      multiply(expert.gate, nullptr, begin, end, input, task.count, strip, width, worker);
+      float* strip = floats ? gate + task.row * width + begin : up + task.count * kStrip;
+      multiply(expert.gate, nullptr, begin, end, input, task.count, strip, stride, worker);
       multiply(expert.up, nullptr, begin, end, input, task.count, up, kStrip, worker);
-      for (int64_t i = 0; i < task.count; ++i) kernels_.silu_mul(strip + i * width, up + i * kStrip, end - begin);
-      if (half_output.data != nullptr) amx_->to_bf16(strip, task.count, end - begin, width, half_output, 0, begin);
+      for (int64_t i = 0; i < task.count; ++i) kernels_.silu_mul(strip + i * stride, up + i * kStrip, end - begin);
+      if (half_output.data != nullptr) amx_->to_bf16(strip, task.count, end - begin, stride, half_output, 0, begin);
       if (code_output) {
-        codes_->quantize(bits_, expert.down.type, strip, task.count, end - begin, width,
+        codes_->quantize(bits_, expert.down.type, strip, task.count, end - begin, stride,
                          code_gate + task.row * across_gate + begin / kBlockCols, across_gate);
       }
     }
@@ -439,13 +444,18 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
              worker);
   });
 
-  // Rows of one token are added in the order of its choices (experts sorted), whatever else is in the step.
-  std::fill_n(out, n * hidden, 0.0f);
-  for (int64_t i = 0; i < rows; ++i) {
-    const int64_t slot = slot_of[static_cast<size_t>(i)];
-    float* result = out + slot / top_k * hidden;
-    for (int64_t c = 0; c < hidden; ++c) result[c] += weight[slot] * down[i * hidden + c];
-  }
+  // Rows of one token are added in the order of its choices, whatever else is in the step.
+  spread(n, hidden * top_k, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) {
+      float* result = out + t * hidden;
+      std::fill_n(result, hidden, 0.0f);
+      for (int64_t slot = t * top_k; slot < (t + 1) * top_k; ++slot) {
+        const int64_t row = row_of[static_cast<size_t>(slot)];
+        if (row < 0) continue;
+        for (int64_t c = 0; c < hidden; ++c) result[c] += weight[slot] * down[row * hidden + c];
+      }
+    }
+  });
 }
 
 }  // namespace zaya::ops
