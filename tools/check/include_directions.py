@@ -23,8 +23,10 @@ ALLOWED = {
     "engine": {"base", "cpu", "checkpoint", "text", "model"},
     "reasoning": {"base", "text", "engine"},
     "libzaya": {"public", "base", "cpu", "checkpoint", "text", "ops", "model", "engine"},
+    "gym": {"base"},
     "server": {"public", "base", "text", "engine", "reasoning", "libzaya"},
-    "apps": {"public", "base", "cpu", "checkpoint", "text", "ops", "model", "engine", "reasoning", "libzaya", "server"},
+    "apps": {"public", "base", "cpu", "checkpoint", "text", "ops", "model", "engine", "reasoning", "libzaya", "gym",
+             "server"},
     # base/status.h is installed with the public header; nothing else is.
     "public": {"base"},
 }
