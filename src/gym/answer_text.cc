@@ -75,7 +75,8 @@ std::vector<int64_t> integers_in(std::string_view text, bool signs, size_t limit
     const bool negative = signs && i > 0 && text[i - 1] == '-' && (i < 2 || !is_digit(text[i - 2]));
     size_t end = i;
     while (end < text.size() && is_digit(text[end])) ++end;
-    if (const auto value = plain_integer(text.substr(i, end - i))) found.push_back(negative ? -*value : *value);
+    const int64_t value = plain_integer(text.substr(i, end - i)).value_or(INT64_MAX);
+    found.push_back(negative ? -value : value);
     i = end;
   }
   return found;

@@ -24,8 +24,8 @@ std::optional<int64_t> parse_integer(std::string_view text);
 // Behind the last "=", if there is one: "x = 5" and "12 * 3 = 36".
 std::string_view right_hand_side(std::string_view text);
 // All unsigned integers (signed where `signs`: a "-" directly before a digit and not behind one) in the order in which
-// they stand, at most `limit`; numbers too large for int64_t are left out.
-std::vector<int64_t> integers_in(std::string_view text, bool signs, size_t limit = 256);
+// they stand, at most `limit`; INT64_MAX stands for those that are too large.
+std::vector<int64_t> integers_in(std::string_view text, bool signs, size_t limit = kMaxAnswerBytes);
 
 // The verifier of environments whose answer is one integer.
 bool same_integer(const Problem& problem, std::string_view answer);

@@ -14,10 +14,8 @@ int64_t power_of_ten(int exponent) {
   return value;
 }
 
-// A number of exactly `digits` digits; 0 … 9 for one.
-int64_t number_of(Rng& rng, int digits) {
-  return digits <= 1 ? rng.between(0, 9) : rng.between(power_of_ten(digits - 1), power_of_ten(digits) - 1);
-}
+// A number of exactly `digits` digits.
+int64_t number_of(Rng& rng, int digits) { return rng.between(power_of_ten(digits - 1), power_of_ten(digits) - 1); }
 
 int digit_of(int64_t number, int place) { return static_cast<int>(number / power_of_ten(place) % 10); }
 int length_of(int64_t number) { return static_cast<int>(std::to_string(number).size()); }
@@ -93,7 +91,8 @@ Draft draw_multiplication(Rng& rng, int difficulty) {
   return {cat("What is ", a, " * ", b, "?"), std::to_string(a * b), lines.take()};
 }
 
-// Long division: "16: 2*7=14 16-14=2" takes 7 out of 16 twice; the rest 2 starts the next number.
+// Long division: "16: 2*7=14 16-14=2 12" takes 7 out of 16 twice; the rest 2 starts the next number; 12 is the quotient
+// so far.
 Draft draw_division(Rng& rng, int difficulty) {
   const int64_t divisor = difficulty < 3 ? rng.between(2, 9) : rng.between(11, difficulty < 5 ? 25 : 99);
   const int64_t number = number_of(rng, difficulty < 3 ? difficulty + 2 : std::min(difficulty, 8));
@@ -103,7 +102,8 @@ Draft draw_division(Rng& rng, int difficulty) {
     const int64_t part = rest * 10 + digit_of(number, place), times = part / divisor;
     quotient = quotient * 10 + times;
     rest = part - times * divisor;
-    lines.add(part, ": ", times, '*', divisor, '=', times * divisor, ' ', part, '-', times * divisor, '=', rest);
+    lines.add(part, ": ", times, '*', divisor, '=', times * divisor, ' ', part, '-', times * divisor, '=', rest, ' ',
+              quotient);
   }
   return {cat("Divide ", number, " by ", divisor, ". Answer: quotient r remainder."), cat(quotient, " r ", rest),
           lines.take()};
@@ -127,7 +127,7 @@ void add_arithmetic(Environments& list) {
       {"addition", "Sum of two numbers", "digits: 1-2, then one more per step", 8, draw_addition, same_integer},
       {"subtraction", "Difference of two numbers", "digits: 1-2, then one more per step; from 2 on results below 0", 8,
        draw_subtraction, same_integer},
-      {"multiplication", "Product of two numbers", "digits: 1x1 or 2x1, 2x1, 2x2, 3x2, 3x3, 4x3, 4x4", 6,
+      {"multiplication", "Product of two numbers", "digits: 1x1 or 2x1, 2x1, 2x2, 3x2, 3x3, 4x3", 5,
        draw_multiplication, same_integer},
       {"division", "Quotient and remainder", "digits of the number; from 3 on divisors of two digits", 6, draw_division,
        verify_division},

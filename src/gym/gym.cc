@@ -40,6 +40,16 @@ std::span<const Environment* const> environments() {
   static const Environments list = [] {
     Environments all;
     add_arithmetic(all);
+    add_expressions(all);
+    add_numbers(all);
+    add_notation(all);
+    add_countdown(all);
+    add_strings(all);
+    add_lists(all);
+    add_puzzles(all);
+    add_graphs(all);
+    add_calendar(all);
+    add_programs(all);
     return all;
   }();
   return list;

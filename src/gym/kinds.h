@@ -39,7 +39,17 @@ class SimpleEnvironment final : public Environment {
 };
 
 using Environments = std::vector<const Environment*>;
-void add_arithmetic(Environments& list);  // addition, subtraction, multiplication, division
+void add_arithmetic(Environments& list);   // addition, subtraction, multiplication, division
+void add_expressions(Environments& list);  // chain_sum, expression, boolean_logic
+void add_numbers(Environments& list);      // linear_equation, modular, gcd, prime_factors
+void add_notation(Environments& list);     // base_conversion, number_sequence
+void add_countdown(Environments& list);    // countdown
+void add_strings(Environments& list);      // string_edit, letter_count, bracket_close
+void add_lists(Environments& list);        // sorting, set_operations
+void add_puzzles(Environments& list);      // knights_knaves, mini_sudoku
+void add_graphs(Environments& list);       // shortest_path
+void add_calendar(Environments& list);     // calendar
+void add_programs(Environments& list);     // program_output
 
 // Pieces of text in one string.
 namespace detail {

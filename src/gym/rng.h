@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -49,7 +50,7 @@ class Rng {
 
   template <typename List>
   const auto& pick(const List& list) {
-    return list[static_cast<size_t>(below(list.size()))];
+    return list[static_cast<size_t>(below(std::size(list)))];
   }
 
   template <typename T>
