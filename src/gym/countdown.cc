@@ -252,7 +252,7 @@ Draft draw_countdown(Rng& rng, int difficulty) {
     expression = made;
     for (const Move& move : solution) expression = wrap(move, expression);
     lines.add(expression.text, '=', target);
-    rng.shuffle(numbers);
+    std::sort(numbers.rbegin(), numbers.rend());  // one order: a problem must not be in both splits under two
     return {cat("Make ", target, " from ", join(numbers, ", "), ", each once, with + - * /."), expression.text,
             lines.take()};
   }

@@ -41,6 +41,7 @@ Numbers some_numbers(Rng& rng, int count, int64_t largest) {
   for (int64_t i = 1; i <= largest; ++i) all.push_back(i);
   rng.shuffle(all);
   all.resize(static_cast<size_t>(count));
+  std::sort(all.begin(), all.end());  // one order: a problem must not be in both splits under two
   return all;
 }
 

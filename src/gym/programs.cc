@@ -1,5 +1,5 @@
-// What a program prints. The language: assignments of "a", "a + b", "a - b", "a * b" to x, y, z; "if a > b:" and
-// "repeat n:" before an assignment; "print".
+// What a program prints. The language: assignments of "a", "a + b", "a - b", "a * b" to X, Y, Z (capitals, which a small
+// tokenizer leaves alone); "if a > b:" and "repeat n:" before an assignment; "print".
 #include <algorithm>
 #include <array>
 #include <string>
@@ -18,7 +18,7 @@ struct Machine {
   bool fine = true;  // whether every value stayed in its range
 };
 
-char name_of_variable(size_t index) { return static_cast<char>('x' + index); }
+char name_of_variable(size_t index) { return static_cast<char>('X' + index); }
 
 struct Operand {
   bool variable = false;
@@ -62,11 +62,11 @@ Assignment assignment(Rng& rng, const Machine& machine, bool computed) {
   constexpr std::string_view kOps = "+-*";
   a.op = rng.pick(kOps);
   a.right = operand(rng, machine, false);
-  if (a.op == '-' && a.right.variable && a.right.index == a.left.index) a.right.variable = false;  // x - x says little
+  if (a.op == '-' && a.right.variable && a.right.index == a.left.index) a.right.variable = false;  // X - X says little
   return a;
 }
 
-// "y=3+2=5" in the trace; a plain number is only "x=3".
+// "Y=3+2=5" in the trace; a plain number is only "X=3".
 void run(const Assignment& a, Machine& machine) {
   const int64_t left = a.left.value(machine), right = a.right.value(machine);
   const int64_t value = a.op == 0 ? left : a.op == '+' ? left + right : a.op == '-' ? left - right : left * right;
