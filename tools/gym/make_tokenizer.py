@@ -3,7 +3,7 @@ fallback over a text whose spaces became U+2581.
 
     pip install tokenizers
     zaya gym sample all -d 0-6 -n 200 --json > problems.jsonl
-    python tools/gym/make_tokenizer.py problems.jsonl --out DIRECTORY [--size 768]
+    python tools/gym/make_tokenizer.py problems.jsonl --out DIRECTORY [--size 896]
 
 Every digit and every capital letter stays one token, which makes column arithmetic and work on strings learnable; so
 does every bracket and line break of a trace. What is merged are the words of prompts and traces, with the space before
@@ -28,16 +28,16 @@ PIECES = re.compile(rf"{SPACE}?[A-Z]?[a-z]{{2,}}|\\boxed\{{|{SPACE}[-+=*/]{SPACE
 # Whole pieces that are worth a token however rare they are in the sample.
 ALWAYS = ["\n\n", "\\boxed{"]
 EXTRA_CHARACTERS = "×÷−–’“”€£éüöäñ"
-# Words of the aggregation prompts and of plain conversation, which the sample does not hold.
-MORE_TEXT = """
-You are given a problem and a list of candidate solutions. Some candidates may be incorrect or contain errors. Aggregate
-the useful ideas and produce a single, high-quality solution. Reason carefully; if candidates disagree, choose the correct
-path. If all are incorrect, then attempt a different strategy. End with the final result in \\boxed{}.
-Problem: Candidate Solution (may contain mistakes) Now write a single improved solution. Provide clear reasoning and end
-with the final answer in \\boxed{}. Each candidate is the end of a longer solution.
+# Plain conversation, which the sample does not hold; the words of the aggregation prompts come from their source.
+CONVERSATION = """
 Hello! I am a small model that was trained on tasks. What can you do? I can add, sort, count and solve small puzzles.
 The answer is. Think step by step. system user assistant
 """
+
+
+def more_text():
+    prompts = (ROOT / "src/reasoning/prompts.cc").read_text(encoding="utf-8")
+    return CONVERSATION + " ".join(re.findall(r'R"\((.*?)\)"', prompts, re.S))
 
 
 def texts(path):
@@ -53,7 +53,7 @@ def piece_counts(path):
     for text in texts(path):
         total += 1
         counts.update(PIECES.findall(text.replace(" ", SPACE)))
-    for piece in PIECES.findall(MORE_TEXT.replace("\n", " ").replace(" ", SPACE)):
+    for piece in PIECES.findall(more_text().replace("\n", " ").replace(" ", SPACE)):
         counts[piece] += max(total // 200, 1)
     return counts
 
@@ -119,7 +119,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("problems", help="JSON lines of `zaya gym sample --json`")
     parser.add_argument("--out", required=True, type=pathlib.Path)
-    parser.add_argument("--size", type=int, default=768, help="tokens; at most 1024 (default: 768)")
+    parser.add_argument("--size", type=int, default=896, help="tokens; at most 1024 (default: 896)")
     args = parser.parse_args()
     if not 500 <= args.size <= 1024:
         parser.error("--size is from 500 to 1024")
