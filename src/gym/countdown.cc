@@ -17,7 +17,7 @@ struct Fraction {
   int64_t above = 0, below = 1;
 };
 
-// Recursive descent with bounded depth over + - * / ( ) and unsigned numbers. Fills in the numbers it meets.
+// Recursive descent with bounded depth over + - * / ( ), signs and whole numbers. Fills in the numbers it meets.
 class Calculator {
  public:
   explicit Calculator(std::string_view text) : text_(text) {}
@@ -95,6 +95,10 @@ std::optional<Fraction> Calculator::factor(int depth) {
   if (take_one_of("(") != 0) {
     const auto value = sum(depth + 1);
     return value && take_one_of(")") != 0 ? value : std::nullopt;
+  }
+  if (take_one_of("-") != 0) {  // a sign
+    const auto value = factor(depth + 1);
+    return value ? lowest(-value->above, value->below) : std::nullopt;
   }
   skip();
   const size_t start = at_;

@@ -214,15 +214,23 @@ TEST(Gym, AcceptsTheFormsThatPeopleUse) {
   EXPECT_FALSE(accepts("countdown", countdown, "(4+1)*5", "5*5"));
   EXPECT_FALSE(accepts("countdown", countdown, "(4+1)*5", "5*4+1"));
   EXPECT_FALSE(accepts("countdown", countdown, "(4+1)*5", "(4+1)*5/0"));
+  EXPECT_TRUE(accepts("countdown", countdown, "(4+1)*5", "-5 * (-1 - 4)"));
   EXPECT_TRUE(accepts("countdown", "Make 24 from 8, 8, 3, 3, each once", "", "8/(3-8/3)"));  // through a fraction
 }
 
 TEST(Gym, HostileAnswersAreRefusedInBoundedWork) {
-  std::vector<std::string> hostile = {
-      std::string(100000, '('), std::string(3000, '('),   std::string(4000, '9'),
-      std::string(4000, '{'),   std::string("1\0002", 3), "\\boxed{" + std::string(9000, '1') + "}",
-      "2^2^2^2^20^20",          "\xff\xfe\xf0",           std::string(2000, '-') + "1",
-      "9223372036854775808",    "-9223372036854775809"};
+  std::vector<std::string> hostile = {std::string(100000, '('),
+                                      std::string(3000, '('),
+                                      std::string(4000, '9'),
+                                      std::string(3000, '-') + "1",
+                                      std::string(4000, '{'),
+                                      std::string("1\0002", 3),
+                                      "\\boxed{" + std::string(9000, '1') + "}",
+                                      "2^2^2^2^20^20",
+                                      "\xff\xfe\xf0",
+                                      std::string(2000, '-') + "1",
+                                      "9223372036854775808",
+                                      "-9223372036854775809"};
   for_problems(1, [&](const Environment& environment, const Problem& p) {
     for (const std::string& text : hostile) {
       EXPECT_FALSE(verify_answer(p, text)) << where(p);

@@ -1,5 +1,5 @@
-// What a program prints. The language: assignments of "a", "a + b", "a - b", "a * b" to X, Y, Z (capitals, which a small
-// tokenizer leaves alone); "if a > b:" and "repeat n:" before an assignment; "print".
+// What a program prints. The language: assignments of "a", "a + b", "a - b", "a * b" to X, Y, Z (capitals, which a
+// small tokenizer leaves alone); "if a > b:" and "repeat n:" before an assignment; "print".
 #include <algorithm>
 #include <array>
 #include <string>
