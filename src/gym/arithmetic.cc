@@ -66,8 +66,9 @@ Draft draw_subtraction(Rng& rng, int difficulty) {
 
 // One row per digit of b, then the rows added one after the other.
 Draft draw_multiplication(Rng& rng, int difficulty) {
-  const int left = 1 + (difficulty + 1) / 2, right = 1 + difficulty / 2;
-  int64_t a = number_of(rng, difficulty == 0 ? rng.small(1, 2) : left), b = number_of(rng, right);
+  constexpr int kLeft[] = {1, 2, 3, 2, 3, 3}, kRight[] = {1, 1, 1, 2, 2, 3};
+  const int64_t a = number_of(rng, difficulty == 0 ? rng.small(1, 2) : kLeft[difficulty]);
+  const int64_t b = number_of(rng, kRight[difficulty]);
   Lines lines;
   int64_t total = 0;
   for (int place = 0; place < length_of(b); ++place) {
@@ -127,7 +128,7 @@ void add_arithmetic(Environments& list) {
       {"addition", "Sum of two numbers", "digits: 1-2, then one more per step", 8, draw_addition, same_integer},
       {"subtraction", "Difference of two numbers", "digits: 1-2, then one more per step; from 2 on results below 0", 8,
        draw_subtraction, same_integer},
-      {"multiplication", "Product of two numbers", "digits: 1x1 or 2x1, 2x1, 2x2, 3x2, 3x3, 4x3", 5,
+      {"multiplication", "Product of two numbers", "digits: 1x1 or 2x1, 2x1, 3x1, 2x2, 3x2, 3x3", 5,
        draw_multiplication, same_integer},
       {"division", "Quotient and remainder", "digits of the number; from 3 on divisors of two digits", 6, draw_division,
        verify_division},

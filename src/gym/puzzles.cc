@@ -58,7 +58,8 @@ std::string roles(const std::string& names, int knights) {
 
 // "A knight, B knave: B wrong" for every case up to the one where all fits.
 Draft draw_knights_knaves(Rng& rng, int difficulty) {
-  const int people = 2 + (difficulty + 1) / 2;
+  const int people = 2 + difficulty / 2;
+  const bool simple = difficulty == 0 || difficulty == 2;
   const int cases = 1 << people;
   std::vector<char> letters = {'A', 'B', 'C', 'D', 'E', 'F', 'G', 'H'};
   rng.shuffle(letters);
@@ -68,7 +69,7 @@ Draft draw_knights_knaves(Rng& rng, int difficulty) {
     std::vector<Claim> claims;
     for (int i = 0; i < people; ++i) {
       Claim claim;
-      claim.kind = static_cast<Claim::Kind>(rng.small(0, difficulty == 0 ? 3 : 5));
+      claim.kind = static_cast<Claim::Kind>(rng.small(0, simple ? 3 : 5));
       claim.first = rng.small(0, people - 2);
       claim.first += claim.first >= i ? 1 : 0;  // nobody says plainly what they are themselves
       claim.second = rng.small(0, people - 2);
@@ -256,8 +257,9 @@ bool verify_mini_sudoku(const Problem& problem, std::string_view answer) {
 
 void add_puzzles(Environments& list) {
   static const SimpleEnvironment environments[] = {
-      {"knights_knaves", "Who tells the truth", "people: 2, 3, 3, 4, 4; from 1 on claims of two people with and, or", 4,
-       draw_knights_knaves, verify_knights_knaves},
+      {"knights_knaves", "Who tells the truth",
+       "people: 2, 2, 3, 3, 4; at 1, 3, 4 also claims that join two people by and, or", 4, draw_knights_knaves,
+       verify_knights_knaves},
       {"mini_sudoku", "4x4 sudoku", "empty cells: 2, then two more per step", 4, draw_mini_sudoku, verify_mini_sudoku},
   };
   for (const Environment& environment : environments) list.push_back(&environment);

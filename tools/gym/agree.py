@@ -174,6 +174,8 @@ def base_conversion(rng, ours):
         fill(case, p["answer"].lower())
         yield case
     for entry in reasoning_gym.create_dataset("base_conversion", size=len(ours), seed=rng.randrange(10**6)):
+        if not entry["answer"]:
+            continue  # 0 comes out as no digit at all
         case = Case("base_conversion", problem("base_conversion", "", entry["answer"].upper()), data, entry)
         fill(case, entry["answer"])
         yield case
@@ -377,7 +379,8 @@ def main():
         differing = run_by_python(kind, problems)
         print(f"| {kind} | (Python) | {len(problems)} | {len(problems)} | {len(problems) - differing} | | {differing} |")
         failures += differing
-    print(f"\n{total} answers judged by both, {failures} differences (reasoning-gym {importlib.metadata.version("reasoning-gym")})")
+    version = importlib.metadata.version("reasoning-gym")
+    print(f"\n{total} answers judged by both, {failures} differences (reasoning-gym {version})")
     return 1 if failures else 0
 
 

@@ -256,6 +256,55 @@ class Plumbing(Temporary):
         self.assertEqual(whole, logits("f32", "--activations", "f32", "--chunk", "5"))
 
 
+class Gym(Temporary):
+    def sample(self, *arguments):
+        result = zaya("gym", "sample", *arguments, "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return [json.loads(line) for line in result.stdout.splitlines()]
+
+    def check(self, *pairs):
+        lines = "".join(json.dumps({"problem": problem, "answer": answer}) + "\n" for problem, answer in pairs)
+        result = zaya("gym", "check", stdin=lines)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return [json.loads(line)["correct"] for line in result.stdout.splitlines()]
+
+    def test_lists_what_sample_knows(self):
+        names = [entry["name"] for entry in json.loads(zaya("gym", "list", "--json").stdout)]
+        self.assertGreaterEqual(len(names), 18)
+        self.assertEqual({problem["environment"] for problem in self.sample("all")}, set(names))
+        for name in names:
+            self.assertIn(name, zaya("gym", "list").stdout)
+
+    def test_samples_are_what_was_asked_for_and_check_agrees(self):
+        problems = self.sample("addition", "countdown", "-d", "0-2", "-n", "3", "--seed", "7", "--split", "held_out")
+        self.assertEqual(len(problems), 18)
+        self.assertEqual([p["difficulty"] for p in problems[:9]], [0, 0, 0, 1, 1, 1, 2, 2, 2])
+        self.assertEqual({p["seed"] for p in problems}, {7, 8, 9})
+        self.assertEqual({p["split"] for p in problems}, {"held_out"})
+        self.assertEqual(problems, self.sample("addition", "countdown", "-d", "0-2", "-n", "3", "--seed", "7", "--split", "held_out"))
+        right = [(p, "<think>\nhm\n</think>\n\n\\boxed{" + p["answer"] + "}") for p in problems]
+        self.assertEqual(self.check(*right), [True] * 18)
+        self.assertEqual(self.check(*[(p, "\\boxed{" + p["answer"] + "+1}") for p in problems]), [False] * 18)
+
+    def test_chat_text_is_what_the_template_makes(self):
+        problem = self.sample("sorting", "--chat")[0]
+        self.assertTrue(problem["chat"].startswith("<bos><|im_start|>user\nSort "), problem["chat"])
+        self.assertEqual(problem["chat"].count("<think>\n"), 1)
+        self.assertTrue(problem["chat"].endswith("</think>\n\n\\boxed{" + problem["answer"] + "}<|im_end|>\n"), problem["chat"])
+        self.assertIn(problem["trace"], problem["chat"])
+
+    def test_misuse_and_bad_lines(self):
+        self.assert_fails(zaya("gym"), code=2)
+        self.assert_fails(zaya("gym", "sample"), "ENVIRONMENT", code=2)
+        self.assert_fails(zaya("gym", "sample", "addition", "--split", "test"), code=2)
+        self.assert_fails(zaya("gym", "sample", "no_such"), "no_such", "zaya gym list")
+        self.assert_fails(zaya("gym", "sample", "addition", "-d", "4-2"), "4-2")
+        self.assert_fails(zaya("gym", "check", stdin="{}\n"), "line 1")
+        self.assert_fails(zaya("gym", "check", stdin='\n{"problem": {"prompt": "?"}, "answer": "1"}\n'), "line 2", "environment")
+        for verb in ("list", "sample", "check"):
+            self.assertIn("Example:", zaya("gym", verb, "--help").stdout)
+
+
 class Solve(Temporary):
     SMALL = ("--preset", "tiny", "-N", "4", "-C", "2", "-T", "1", "--seed", "3", "--deterministic")
 
