@@ -253,7 +253,7 @@ TEST(Teacher, PathsAreShortest) {
 }
 
 TEST(Teacher, DatesAgreeWithTheStandardLibrary) {
-  using namespace std::chrono;
+  using std::chrono::month, std::chrono::sys_days, std::chrono::year, std::chrono::year_month_day;
   const char* const months[] = {"January", "February", "March",     "April",   "May",      "June",
                                 "July",    "August",   "September", "October", "November", "December"};
   const char* const days[] = {"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"};
