@@ -298,7 +298,7 @@ class Gym(Temporary):
         self.assert_fails(zaya("gym", "sample"), "ENVIRONMENT", code=2)
         self.assert_fails(zaya("gym", "sample", "addition", "--split", "test"), code=2)
         self.assert_fails(zaya("gym", "sample", "no_such"), "no_such", "zaya gym list")
-        self.assert_fails(zaya("gym", "sample", "addition", "-d", "4-2"), "4-2")
+        self.assert_fails(zaya("gym", "sample", "addition", "-d", "4-2"), "4-2", code=2)
         self.assert_fails(zaya("gym", "check", stdin="{}\n"), "line 1")
         self.assert_fails(zaya("gym", "check", stdin='\n{"problem": {"prompt": "?"}, "answer": "1"}\n'), "line 2", "environment")
         for verb in ("list", "sample", "check"):
