@@ -30,6 +30,67 @@ bool ends_inside(std::string_view prompt, const engine::Thinking& thinking) {
 
 }  // namespace
 
+Result<std::vector<text::TokenId>> prompt_tokens(const Prompt& prompt, const text::Tokenizer& tokenizer,
+                                                 const text::ChatTemplate& chat_template,
+                                                 const engine::Thinking& thinking, bool& inside) {
+  // Tails stand in the message as marks while the template is rendered, and their tokens take the marks' places.
+  std::string mark = "[tail";
+  const auto occurs = [&] {
+    return std::any_of(prompt.user.begin(), prompt.user.end(),
+                       [&](const Segment& segment) { return segment.text.find(mark) != std::string::npos; });
+  };
+  while (occurs()) mark += '*';
+  std::string message;
+  std::vector<std::pair<std::string, const Segment*>> marks;
+  for (const Segment& segment : prompt.user) {
+    if (!segment.is_tail || segment.tokens.empty()) {
+      message += segment.text;
+    } else {
+      marks.emplace_back(fmt::format("{}{}]", mark, marks.size()), &segment);
+      message += marks.back().first;
+    }
+  }
+  text::Json messages = text::Json::array();
+  messages.push_back({{"role", "user"}, {"content", message}});
+  ZAYA_ASSIGN(
+      const std::string rendered,
+      chat_template.render({{"messages", messages}, {"add_generation_prompt", true}, {"enable_thinking", true}}));
+  inside = ends_inside(rendered, thinking);
+
+  std::vector<text::TokenId> tokens;
+  const auto append_text = [&](std::string_view text) {
+    if (text.empty()) return;
+    const auto encoded = tokenizer.encode(text);
+    tokens.insert(tokens.end(), encoded.begin(), encoded.end());
+  };
+  const auto append_tail = [&](const Segment& segment) {
+    if (segment.tokens.empty()) {
+      const auto encoded = tokenizer.encode(segment.text, {.parse_special = false});
+      tokens.insert(tokens.end(), encoded.begin(), encoded.end());
+    }
+    // A trace may hold a tag or the end of a turn; in a prompt it must not act as one.
+    std::copy_if(segment.tokens.begin(), segment.tokens.end(), std::back_inserter(tokens),
+                 [&](text::TokenId token) { return !tokenizer.is_special(token); });
+  };
+  std::string_view rest = rendered;
+  for (const auto& [name, segment] : marks) {
+    const size_t at = rest.find(name);
+    if (at == std::string_view::npos) {
+      return Status(Code::unsupported, "the chat template changes the text of messages, so that tails get lost in it");
+    }
+    append_text(rest.substr(0, at));
+    append_tail(*segment);
+    rest.remove_prefix(at + name.size());
+  }
+  append_text(rest);
+  if (!prompt.continuation.empty() && !inside) {
+    append_text(thinking.open_tag + "\n");
+    inside = true;
+  }
+  for (const Segment& segment : prompt.continuation) append_tail(segment);
+  return tokens;
+}
+
 LocalGenerator::LocalGenerator(engine::Service& service, const text::ChatTemplate& chat_template, std::string name)
     : service_(service), chat_template_(chat_template), name_(std::move(name)), capacity_(256) {}
 
@@ -53,62 +114,7 @@ std::string LocalGenerator::describe() const {
 }
 
 Result<std::vector<text::TokenId>> LocalGenerator::tokens_of(const Prompt& prompt, bool& inside) const {
-  // Tails stand in the message as marks while the template is rendered, and their tokens take the marks' places.
-  std::string mark = "[tail";
-  const auto occurs = [&] {
-    return std::any_of(prompt.user.begin(), prompt.user.end(),
-                       [&](const Segment& segment) { return segment.text.find(mark) != std::string::npos; });
-  };
-  while (occurs()) mark += '*';
-  std::string message;
-  std::vector<std::pair<std::string, const Segment*>> marks;
-  for (const Segment& segment : prompt.user) {
-    if (!segment.is_tail || segment.tokens.empty()) {
-      message += segment.text;
-    } else {
-      marks.emplace_back(fmt::format("{}{}]", mark, marks.size()), &segment);
-      message += marks.back().first;
-    }
-  }
-  text::Json messages = text::Json::array();
-  messages.push_back({{"role", "user"}, {"content", message}});
-  ZAYA_ASSIGN(
-      const std::string rendered,
-      chat_template_.render({{"messages", messages}, {"add_generation_prompt", true}, {"enable_thinking", true}}));
-  inside = ends_inside(rendered, thinking_);
-
-  std::vector<text::TokenId> tokens;
-  const auto append_text = [&](std::string_view text) {
-    if (text.empty()) return;
-    const auto encoded = tokenizer().encode(text);
-    tokens.insert(tokens.end(), encoded.begin(), encoded.end());
-  };
-  const auto append_tail = [&](const Segment& segment) {
-    if (segment.tokens.empty()) {
-      const auto encoded = tokenizer().encode(segment.text, {.parse_special = false});
-      tokens.insert(tokens.end(), encoded.begin(), encoded.end());
-    }
-    // A trace may hold a tag or the end of a turn; in a prompt it must not act as one.
-    std::copy_if(segment.tokens.begin(), segment.tokens.end(), std::back_inserter(tokens),
-                 [&](text::TokenId token) { return !tokenizer().is_special(token); });
-  };
-  std::string_view rest = rendered;
-  for (const auto& [name, segment] : marks) {
-    const size_t at = rest.find(name);
-    if (at == std::string_view::npos) {
-      return Status(Code::unsupported, "the chat template changes the text of messages, so that tails get lost in it");
-    }
-    append_text(rest.substr(0, at));
-    append_tail(*segment);
-    rest.remove_prefix(at + name.size());
-  }
-  append_text(rest);
-  if (!prompt.continuation.empty() && !inside) {
-    append_text(thinking_.open_tag + "\n");
-    inside = true;
-  }
-  for (const Segment& segment : prompt.continuation) append_tail(segment);
-  return tokens;
+  return prompt_tokens(prompt, tokenizer(), chat_template_, thinking_, inside);
 }
 
 Status LocalGenerator::submit(Job job) {

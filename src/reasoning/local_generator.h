@@ -14,6 +14,13 @@
 
 namespace zaya::reasoning {
 
+// The tokens of a prompt: the template's text and ours as the tokenizer has them, tails as the tokens they are, without
+// special ones. Sets whether the prompt ends inside the reasoning. Errors: those of the template; unsupported where it
+// changes the text of messages.
+Result<std::vector<text::TokenId>> prompt_tokens(const Prompt& prompt, const text::Tokenizer& tokenizer,
+                                                 const text::ChatTemplate& chat_template,
+                                                 const engine::Thinking& thinking, bool& inside);
+
 class LocalGenerator : public Generator {
  public:
   // `service` and `chat_template` must outlive this. `name` says in journals what answered.
@@ -28,8 +35,7 @@ class LocalGenerator : public Generator {
   std::string decode(std::span<const text::TokenId> tokens) const override;
   std::string describe() const override;
 
-  // The tokens of a prompt: the template's text and ours as the tokenizer has them, tails as the tokens they are,
-  // without special ones. Sets whether the prompt ends inside the reasoning.
+  // prompt_tokens() with this generator's tokenizer and template.
   Result<std::vector<text::TokenId>> tokens_of(const Prompt& prompt, bool& inside) const;
 
  private:

@@ -24,9 +24,10 @@ ALLOWED = {
     "reasoning": {"base", "text", "engine"},
     "libzaya": {"public", "base", "cpu", "checkpoint", "text", "ops", "model", "engine"},
     "gym": {"base"},
+    "eval": {"base", "text", "reasoning", "gym"},
     "server": {"public", "base", "text", "engine", "reasoning", "libzaya"},
     "apps": {"public", "base", "cpu", "checkpoint", "text", "ops", "model", "engine", "reasoning", "libzaya", "gym",
-             "server"},
+             "eval", "server"},
     # base/status.h is installed with the public header; nothing else is.
     "public": {"base"},
 }

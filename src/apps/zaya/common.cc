@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 
 namespace zaya::app {
 namespace {
@@ -50,6 +51,14 @@ Result<std::filesystem::path> model_directory(const std::string& given) {
 
 std::string json_text(const text::Json& json, int indent) {
   return json.dump(indent, ' ', false, text::Json::error_handler_t::replace);
+}
+
+std::string utc_text(const char* format) {
+  const std::time_t time = std::time(nullptr);
+  std::tm parts{};
+  ::gmtime_r(&time, &parts);
+  char text[64];
+  return std::string(text, std::strftime(text, sizeof text, format, &parts));
 }
 
 bool is_terminal(int file_descriptor) { return ::isatty(file_descriptor) == 1; }

@@ -25,6 +25,9 @@ Result<std::filesystem::path> model_directory(const std::string& given);
 // A JSON text of anything; bytes that are no UTF-8 come out as U+FFFD rather than as an exception.
 std::string json_text(const text::Json& json, int indent = -1);
 
+// The present time, as strftime formats it.
+std::string utc_text(const char* format);
+
 // Whether the stream is a terminal that wants colour (NO_COLOR is honoured).
 bool is_terminal(int file_descriptor);
 bool wants_colour(int file_descriptor);

@@ -17,6 +17,8 @@ int main(int argc, char** argv) {
       {"chat", "Hold a conversation in the terminal", "zaya chat path/to/ZAYA1-8B", zaya::app::add_chat},
       {"solve", "Work on one problem with Markovian RSA: many rollouts, and rounds that aggregate their ends",
        "zaya solve -p \"What is 47 * 86?\"", zaya::app::add_solve},
+      {"eval", "Measure accuracy on sets of problems, with intervals, by any strategy",
+       "zaya eval --set gym:addition --difficulty 0-2 -n 20 --equal-tokens --out runs/addition", zaya::app::add_eval},
       {"serve", "Answer over HTTP: OpenAI's and Anthropic's APIs", "zaya serve path/to/ZAYA1-8B --port 8080",
        zaya::app::add_serve},
       {"inspect", "Say what a checkpoint's files hold, and what is wrong with them", "zaya inspect path/to/ZAYA1-8B",

@@ -4,7 +4,6 @@
 
 #include <chrono>
 #include <cstdlib>
-#include <ctime>
 #include <iostream>
 #include <iterator>
 #include <memory>
@@ -12,7 +11,9 @@
 
 #include "apps/zaya/common.h"
 #include "apps/zaya/solve_board.h"
+#include "apps/zaya/solve_settings.h"
 #include "apps/zaya/solve_tools.h"
+#include "apps/zaya/token_source.h"
 #include "apps/zaya/verbs.h"
 #include "engine/service.h"
 #include "reasoning/local_generator.h"
@@ -32,11 +33,10 @@ using reasoning::Settings;
 struct Options {
   ModelOptions model;
   RemoteOptions remote;
-  std::string prompt, preset, prompts, journal, resume, show, verifier;
-  std::string method = "markovian-rsa", tail, close, answers, order, carry, choice, answer_kind;
-  Settings given;  // the numbers of the command line; those that were not given are ignored
-  int64_t parallel = 0;
-  bool no_early_stop = false, no_overlap = false, deterministic = false, no_journal = false;
+  SettingsOptions settings;
+  std::string prompt, journal, resume, show, verifier, method = "markovian-rsa";
+  double max_seconds = -1;
+  bool no_early_stop = false, deterministic = false, no_journal = false;
   bool json = false, estimate = false, compare_answers = false;
 };
 
@@ -47,14 +47,6 @@ double seconds_now() {
 uint64_t random_number() {
   std::random_device device;
   return static_cast<uint64_t>(device()) << 32 | device();
-}
-
-std::string utc_text(const char* format) {
-  const std::time_t time = std::time(nullptr);
-  std::tm parts{};
-  ::gmtime_r(&time, &parts);
-  char text[64];
-  return std::string(text, std::strftime(text, sizeof text, format, &parts));
 }
 
 // Where journals go when none is named: $ZAYA_RUNS, else the user's state directory.
@@ -79,52 +71,13 @@ Result<std::filesystem::path> runs_directory() {
   return directory;
 }
 
-// The settings that preset and options ask for. `context`: of the model, 0 = not known.
+// The settings that all options ask for. `context`: of the model, 0 = not known.
 Result<Settings> settings_of(const Options& options, const CLI::App& verb, int64_t context, std::string& prompts) {
-  Settings settings;
-  std::string preset = options.preset;
-  if (preset.empty()) {
-    const Settings light;
-    const bool fits = context == 0 || light.aggregation_size * light.tail_length + 2 * light.thinking_budget < context;
-    preset = fits ? "light" : "tiny";
-  }
-  ZAYA_RETURN_IF_ERROR(reasoning::apply_preset(preset, settings));
-  prompts = !options.prompts.empty() ? options.prompts : preset == "tiny" ? "plain" : "boxed";
-
-  const Settings& given = options.given;
-  const auto take = [&](const char* option, auto& to, const auto& from) {
-    if (verb.count(option) > 0) to = from;
-  };
-  take("--population", settings.population, given.population);
-  take("--aggregate", settings.aggregation_size, given.aggregation_size);
-  take("--rounds", settings.rounds, given.rounds);
-  take("--beta", settings.thinking_budget, given.thinking_budget);
-  take("--tau", settings.tail_length, given.tail_length);
-  take("--final-budget", settings.final_budget, given.final_budget);
-  take("--temperature", settings.sampling.temperature, given.sampling.temperature);
-  take("--top-p", settings.sampling.top_p, given.sampling.top_p);
-  take("--top-k", settings.sampling.top_k, given.sampling.top_k);
-  take("--min-p", settings.sampling.min_p, given.sampling.min_p);
-  take("--head-tokens", settings.head_length, given.head_length);
-  take("--widths", settings.widths, given.widths);
-  take("--max-new-tokens", settings.max_new_tokens, given.max_new_tokens);
-  take("--max-seconds", settings.max_seconds, given.max_seconds);
-  take("--max-rounds", settings.max_rounds, given.max_rounds);
-  settings.seed = verb.count("--seed") > 0 ? given.seed : random_number() >> 11;  // exact as a double, for JSON readers
-
+  ZAYA_ASSIGN(Settings settings, options.settings.settings(verb, context, prompts));
   ZAYA_RETURN_IF_ERROR(parse_name(options.method, settings.method));
-  const auto name = [](const std::string& text, auto& value) {
-    return text.empty() ? Status() : parse_name(text, value);
-  };
-  ZAYA_RETURN_IF_ERROR(name(options.tail, settings.tail_content));
-  ZAYA_RETURN_IF_ERROR(name(options.close, settings.close));
-  ZAYA_RETURN_IF_ERROR(name(options.answers, settings.answer_rounds));
-  ZAYA_RETURN_IF_ERROR(name(options.order, settings.tail_order));
-  ZAYA_RETURN_IF_ERROR(name(options.carry, settings.carry));
-  ZAYA_RETURN_IF_ERROR(name(options.choice, settings.choice));
-  if (!options.answer_kind.empty()) settings.answer_kind = options.answer_kind;
+  if (verb.count("--seed") == 0) settings.seed = random_number() >> 11;  // exact as a double, for JSON readers
+  if (verb.count("--max-seconds") > 0) settings.max_seconds = options.max_seconds;
   settings.early_stop = !options.no_early_stop && !options.deterministic;
-  settings.overlap = !options.no_overlap;
   if (options.deterministic && settings.max_seconds >= 0) {
     return Status(Code::invalid_argument, "a limit in seconds makes a run depend on the clock",
                   "with --deterministic, limit tokens or rounds");
@@ -239,41 +192,12 @@ int report(const RunResult& result, const Options& options, const std::string& j
   return result.candidate >= 0 ? kFine : kFailed;
 }
 
-// What a run needs to generate: the engine in this process, or servers elsewhere.
-struct Source {
-  Session session;
-  std::unique_ptr<engine::Service> service;
-  std::unique_ptr<reasoning::Generator> generator;
-  std::string model;
-};
-
-Result<std::unique_ptr<Source>> open_source(const Options& options) {
-  auto source = std::make_unique<Source>();
-  if (options.remote.given()) {
-    ZAYA_ASSIGN(source->generator, open_remote(options.remote, options.model.model));
-    return source;
-  }
-  ModelOptions model = options.model;
-  if (options.deterministic && model.load.activations == "auto") model.load.activations = "f32";
-  ZAYA_ASSIGN(source->session, model.open());
-  if (!source->session.chat_template.has_value()) {
-    return Status(Code::not_found, fmt::format("{} has no chat template", source->session.directory.string()),
-                  "add chat_template.jinja to it");
-  }
-  source->model = std::filesystem::absolute(source->session.directory).lexically_normal().string();
-  std::shared_ptr<engine::Engine> engine = std::move(source->session.engine);
-  ZAYA_ASSIGN(source->service, engine::Service::start(std::move(engine)));
-  source->generator = std::make_unique<reasoning::LocalGenerator>(*source->service, *source->session.chat_template,
-                                                                  source->session.directory.filename().string());
-  return source;
-}
-
-int run_on(Run& run, Source& source, Journal* journal, const std::string& journal_path, const Options& options,
+int run_on(Run& run, TokenSource& source, Journal* journal, const std::string& journal_path, const Options& options,
            reasoning::SolveOptions solve_options) {
   catch_interrupts();
   Display display(options.json, solve_options.seconds_before);
   solve_options.stop = display.stop();
-  solve_options.parallel = options.parallel;
+  solve_options.parallel = options.settings.parallel;
   if (!options.verifier.empty()) solve_options.verifier = command_verifier(options.verifier, run.problem());
   Result<RunResult> result = reasoning::solve(run, *source.generator, journal, &display, solve_options);
   display.finish(run);
@@ -288,12 +212,12 @@ int resume(const Options& options, const CLI::App& verb) {
   Result<SavedRun> saved = reasoning::read_journal(options.resume);
   if (!saved.ok()) return fail(saved.status());
   if (saved->complete) return show_run(*saved, options.json);
-  if (verb.count("--max-new-tokens") > 0) saved->settings.max_new_tokens = options.given.max_new_tokens;
-  if (verb.count("--max-seconds") > 0) saved->settings.max_seconds = options.given.max_seconds;
+  if (verb.count("--max-new-tokens") > 0) saved->settings.max_new_tokens = options.settings.given.max_new_tokens;
+  if (verb.count("--max-seconds") > 0) saved->settings.max_seconds = options.max_seconds;
   Options opened = options;
   if (opened.model.model.empty() && !opened.remote.given()) opened.model.model = saved->model;
   if (!saved->settings.early_stop) opened.deterministic = true;
-  Result<std::unique_ptr<Source>> source = open_source(opened);
+  Result<std::unique_ptr<TokenSource>> source = open_source(opened.model, opened.remote, opened.deterministic);
   if (!source.ok()) return fail(source.status());
   Result<Run> run = reasoning::restore_run(
       *saved, [&](std::span<const text::TokenId> tokens) { return (*source)->generator->decode(tokens); });
@@ -316,7 +240,7 @@ int solve(const Options& options, const CLI::App& verb) {
   // Settings before the model, where they can be told: a mistake should not cost the loading of 16 GB.
   std::string prompts_name;
   if (Result<Settings> early = settings_of(options, verb, 0, prompts_name); !early.ok()) return fail(early.status());
-  Result<std::unique_ptr<Source>> source = open_source(options);
+  Result<std::unique_ptr<TokenSource>> source = open_source(options.model, options.remote, options.deterministic);
   if (!source.ok()) return fail(source.status());
   Result<Settings> settings = settings_of(options, verb, (*source)->generator->context(), prompts_name);
   if (!settings.ok()) return fail(settings.status());
@@ -353,47 +277,16 @@ int solve(const Options& options, const CLI::App& verb) {
 
 Action add_solve(CLI::App& verb) {
   auto options = std::make_shared<Options>();
-  Settings& given = options->given;
   options->model.add_to(verb);
   options->remote.add_to(verb);
   verb.add_option("-p,--prompt", options->prompt, "The problem; - reads it from standard input");
-  verb.add_option("--preset", options->preset,
-                  "tiny, light, small, deployment, headline, high, extra-high (default: light, or tiny where the "
-                  "model's context is too short for it)");
   verb.add_option("--method", options->method,
                   "markovian-rsa, single, vote, rsa, delethink, pacore or best-of (default: markovian-rsa)");
-  verb.add_option("-N,--population", given.population, "N: candidates in a round");
-  verb.add_option("-C,--aggregate", given.aggregation_size, "C: tails that a candidate reads");
-  verb.add_option("-T,--rounds", given.rounds, "T: aggregation rounds; T + 1 rounds are generated");
-  verb.add_option("--beta", given.thinking_budget, "β: reasoning tokens of a rollout");
-  verb.add_option("--tau", given.tail_length, "τ: tokens of a tail");
-  verb.add_option("--final-budget", given.final_budget, "Answer tokens behind the reasoning");
-  verb.add_option("--temperature", given.sampling.temperature, "Sampling temperature (default: 1)");
-  verb.add_option("--top-p", given.sampling.top_p, "Keep the likeliest tokens of this mass (default: 1)");
-  verb.add_option("--top-k", given.sampling.top_k, "Keep the k likeliest tokens (default: all)");
-  verb.add_option("--min-p", given.sampling.min_p, "Keep tokens of at least this share of the likeliest one's");
-  verb.add_option("--seed", given.seed, "Draws and sampling follow from it (default: a new one)");
-  verb.add_option("--tail", options->tail, "What a tail holds: reasoning, with-answer, hybrid (PaCoRe), answer");
-  verb.add_option("--close", options->close, "At β: force (close the reasoning and answer) or stop");
-  verb.add_option("--answers", options->answers, "Rounds whose traces go on to an answer: every or last");
-  verb.add_option("--order", options->order, "Tails in a prompt: shared (so that prompts begin alike) or drawn");
-  verb.add_option("--carry", options->carry,
-                  "Tails go into a new question (aggregate), or are continued (resume; C = 1)");
-  verb.add_option("--choice", options->choice, "The run's answer: vote, last, aggregate (one more round) or verifier");
-  verb.add_option("--answer-kind", options->answer_kind, "auto, boxed, tag, option, number, code or text");
-  verb.add_option("--head-tokens", given.head_length, "With --carry resume: first tokens that stay in front");
-  verb.add_option("--widths", given.widths, "Candidates of each round, T + 1 numbers: 16,4,1")
-      ->delimiter(',')
-      ->allow_extra_args(false);
-  verb.add_option("--prompts", options->prompts, "boxed, plain, or a template file (docs/markovian-rsa.md)");
+  options->settings.add_to(verb);
   verb.add_option("--verifier", options->verifier,
                   "Command that reads {problem, answer, text} as JSON; exit 0 = right (for best-of)");
-  verb.add_option("--max-new-tokens", given.max_new_tokens, "New tokens of the whole run at most");
-  verb.add_option("--max-seconds", given.max_seconds, "End with the best answer after this time");
-  verb.add_option("--max-rounds", given.max_rounds, "Aggregation rounds at most");
+  verb.add_option("--max-seconds", options->max_seconds, "End with the best answer after this time");
   verb.add_flag("--no-early-stop", options->no_early_stop, "Finish the last round though its vote is decided");
-  verb.add_flag("--no-overlap", options->no_overlap, "Begin a round only when the one before is complete");
-  verb.add_option("--parallel", options->parallel, "Candidates under way at once (default: all)");
   verb.add_option("--journal", options->journal, "The run's file (default: a new one in ~/.local/state/zaya/runs)");
   verb.add_flag("--no-journal", options->no_journal, "Keep no file");
   verb.add_option("--resume", options->resume, "Go on with the run of this journal");

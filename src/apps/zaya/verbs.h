@@ -22,6 +22,7 @@ Action add_bench(CLI::App& verb);
 Action add_doctor(CLI::App& verb);
 Action add_pack(CLI::App& verb);
 Action add_solve(CLI::App& verb);
+Action add_eval(CLI::App& verb);
 Action add_gym(CLI::App& verb);
 
 }  // namespace zaya::app
