@@ -24,7 +24,8 @@ EnergyMeter::EnergyMeter(const std::filesystem::path& root) {
     if (!name.starts_with("intel-rapl:") || name.find(':') != name.rfind(':')) continue;
     const auto now = read_number(entry.path() / "energy_uj");
     if (!now.has_value()) continue;
-    domains_.push_back({entry.path() / "energy_uj", read_number(entry.path() / "max_energy_range_uj").value_or(0), *now, 0});
+    domains_.push_back(
+        {entry.path() / "energy_uj", read_number(entry.path() / "max_energy_range_uj").value_or(0), *now, 0});
   }
 }
 

@@ -62,7 +62,8 @@ const Json& member(const Json& json, const char* key) {
 Json rounds_json(const std::vector<std::vector<Verdict>>& rounds) {
   Json all = Json::array();
   for (const auto& round : rounds) {
-    Json one = {{"right", Json::array()}, {"answered", Json::array()}, {"closed", Json::array()}, {"tokens", Json::array()}};
+    Json one = {
+        {"right", Json::array()}, {"answered", Json::array()}, {"closed", Json::array()}, {"tokens", Json::array()}};
     for (const Verdict& verdict : round) {
       one["right"].push_back(verdict.right ? 1 : 0);
       one["answered"].push_back(verdict.answered ? 1 : 0);
@@ -95,12 +96,9 @@ std::vector<std::vector<Verdict>> rounds_from(const Json& json) {
 }
 
 Json set_json(const SetChoice& set) {
-  return {{"sources", set.sources},
-          {"difficulties", set.gym.difficulties},
-          {"count", set.gym.count},
-          {"split", gym::name_of(set.gym.split)},
-          {"first_seed", set.gym.first_seed},
-          {"limit", set.limit}};
+  return {{"sources", set.sources},           {"difficulties", set.gym.difficulties},
+          {"count", set.gym.count},           {"split", gym::name_of(set.gym.split)},
+          {"first_seed", set.gym.first_seed}, {"limit", set.limit}};
 }
 
 Status read_set(const Json& json, SetChoice& set) {
@@ -227,7 +225,8 @@ class Reader {
 
 Result<ItemSet> load_set(const SetChoice& choice) {
   ItemSet set;
-  if (choice.sources.empty()) return Status(Code::invalid_argument, "no set of problems is named", "--set gym, or a file");
+  if (choice.sources.empty())
+    return Status(Code::invalid_argument, "no set of problems is named", "--set gym, or a file");
   for (const std::string& source : choice.sources) {
     if (source == "gym" || source.starts_with("gym:")) {
       GymChoice gym = choice.gym;

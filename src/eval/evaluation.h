@@ -71,9 +71,9 @@ struct Sample {
   std::string why;        // code: what was wrong
   std::vector<std::vector<Verdict>> rounds;
   int64_t new_tokens = 0, wasted_tokens = 0, prompt_tokens = 0, cached_prompt_tokens = 0;
-  double seconds = 0;      // from the run's first job to its last
-  double at = 0;           // seconds of this session that its strategy had taken by then
-  double joules = -1;      // … and joules, of the machine; −1 = not known
+  double seconds = 0;  // from the run's first job to its last
+  double at = 0;       // seconds of this session that its strategy had taken by then
+  double joules = -1;  // … and joules, of the machine; −1 = not known
   int64_t session = 1;
 };
 

@@ -32,7 +32,7 @@ struct Item {
   std::string prompt;
   Judge judge = Judge::answer;
   std::string expected;
-  std::shared_ptr<const gym::Problem> problem;        // gym
+  std::shared_ptr<const gym::Problem> problem;         // gym
   std::shared_ptr<const std::vector<CodeTest>> tests;  // code
   std::string function;                                // code: of functional tests
 };

@@ -119,8 +119,7 @@ bool passes(const Item& item, const std::string& code, const JudgeOptions& optio
     const CodeTest& test = (*item.tests)[i];
     // A program of its own keeps its first line, where a future import may stand.
     const std::map<std::string, std::string> files{{"solution.py", test.functional ? called : code}};
-    Result<SandboxResult> ran =
-        run_sandboxed({python, "-I", "-B", "solution.py"}, test.input, files, options.limits);
+    Result<SandboxResult> ran = run_sandboxed({python, "-I", "-B", "solution.py"}, test.input, files, options.limits);
     if (!ran.ok()) {
       why = ran.status().to_string();
       return false;

@@ -30,8 +30,8 @@ struct Active {
   Run run;
   std::optional<Journal> journal;
   double begin = now(), before = 0;
-  std::set<int64_t> running;           // ids within the run
-  std::map<int64_t, int64_t> tokens;   // … and what they have so far
+  std::set<int64_t> running;          // ids within the run
+  std::map<int64_t, int64_t> tokens;  // … and what they have so far
   std::set<int64_t> cancelled;
   std::vector<bool> voted;
   std::string failure;

@@ -29,8 +29,8 @@ struct FinishedRun {
 };
 
 struct ManyRunsOptions {
-  int64_t parallel = 64;                // candidates under way at once; the generator's capacity where that is less
-  std::stop_token stop;                 // cancels what runs; unfinished runs are dropped
+  int64_t parallel = 64;                 // candidates under way at once; the generator's capacity where that is less
+  std::stop_token stop;                  // cancels what runs; unfinished runs are dropped
   std::function<void(int64_t)> on_tick;  // at least ten times a second: tokens so far, of what is under way
 };
 

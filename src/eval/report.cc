@@ -15,7 +15,9 @@ std::string percent(double value) { return fmt::format("{:.1f} %", 100 * value);
 std::string range(const Interval& interval) {
   return fmt::format("{:.1f} – {:.1f} %", 100 * interval.low, 100 * interval.high);
 }
-std::string share_text(const Share& share) { return fmt::format("{} ({})", percent(share.value), range(share.interval)); }
+std::string share_text(const Share& share) {
+  return fmt::format("{} ({})", percent(share.value), range(share.interval));
+}
 
 std::string p_text(double p) { return p < 0.0001 ? "< 0.0001" : fmt::format("{:.4f}", p); }
 
@@ -51,7 +53,8 @@ std::string source_text(const Plan& plan) {
     difficulties += (difficulties.empty() ? "" : ", ") + std::to_string(difficulty);
   }
   return text + fmt::format(" ({} split, difficulties {}, {} problems of each, seeds from {})",
-                            gym::name_of(plan.set.gym.split), difficulties, plan.set.gym.count, plan.set.gym.first_seed);
+                            gym::name_of(plan.set.gym.split), difficulties, plan.set.gym.count,
+                            plan.set.gym.first_seed);
 }
 
 void append_groups(const Summary& summary, std::string& text) {
@@ -121,12 +124,13 @@ std::string strategy_table(const Evaluation& evaluation, const Summary& summary)
       text += fmt::format("| {} | – | | | | | | | |\n", cell(one.name));
       continue;
     }
-    text += fmt::format("| {}{} | {} | {} | {} | {:.0f} | {:.0f} | {:.0f} | {:.0f} | {} |\n", cell(one.name),
-                        one.whole ? "" : fmt::format(" ({} of {} samples)", one.samples,
-                                                     evaluation.plan.items * evaluation.plan.samples),
-                        percent(one.accuracy.value), range(one.accuracy.interval), percent(one.last_round.value),
-                        one.new_tokens, one.all_tokens, one.seconds, one.tokens_per_second,
-                        one.joules >= 0 ? fmt::format("{:.2f}", one.joules / 1000) : "–");
+    text += fmt::format(
+        "| {}{} | {} | {} | {} | {:.0f} | {:.0f} | {:.0f} | {:.0f} | {} |\n", cell(one.name),
+        one.whole ? ""
+                  : fmt::format(" ({} of {} samples)", one.samples, evaluation.plan.items * evaluation.plan.samples),
+        percent(one.accuracy.value), range(one.accuracy.interval), percent(one.last_round.value), one.new_tokens,
+        one.all_tokens, one.seconds, one.tokens_per_second,
+        one.joules >= 0 ? fmt::format("{:.2f}", one.joules / 1000) : "–");
   }
   return text;
 }
@@ -145,10 +149,11 @@ std::string pair_table(const std::vector<PairSummary>& pairs) {
   return text;
 }
 
-std::string report_text(const Evaluation& evaluation, const Summary& summary, const std::vector<std::string>& pictures) {
+std::string report_text(const Evaluation& evaluation, const Summary& summary,
+                        const std::vector<std::string>& pictures) {
   const Plan& plan = evaluation.plan;
-  std::string text = fmt::format("# Evaluation\n\n{} problems of {}; {} sample{} of each strategy on each.\n", plan.items,
-                                 source_text(plan), plan.samples, plan.samples == 1 ? "" : "s");
+  std::string text = fmt::format("# Evaluation\n\n{} problems of {}; {} sample{} of each strategy on each.\n",
+                                 plan.items, source_text(plan), plan.samples, plan.samples == 1 ? "" : "s");
   const bool wilson = std::all_of(summary.strategies.begin(), summary.strategies.end(),
                                   [](const StrategySummary& one) { return one.wilson; });
   const bool energy = std::any_of(summary.strategies.begin(), summary.strategies.end(),
@@ -157,15 +162,19 @@ std::string report_text(const Evaluation& evaluation, const Summary& summary, co
                       plan.deterministic ? ", deterministic" : "", plan.created,
                       evaluation.sessions > 1 ? fmt::format(", {} sessions", evaluation.sessions) : "");
   if (evaluation.failed > 0) {
-    text += fmt::format("**{} runs failed and are not in these figures**; the first: {}. `--resume` makes them again.\n\n",
-                        evaluation.failed, cell(evaluation.first_failure));
+    text +=
+        fmt::format("**{} runs failed and are not in these figures**; the first: {}. `--resume` makes them again.\n\n",
+                    evaluation.failed, cell(evaluation.first_failure));
   }
   text += strategy_table(evaluation, summary);
   text += fmt::format(
-      "\nRight: the run's answer. Intervals of it: {}. Tokens are means of a run; all tokens = prompts and new ones, each "
+      "\nRight: the run's answer. Intervals of it: {}. Tokens are means of a run; all tokens = prompts and new ones, "
+      "each "
       "prompt as if computed on its own. Seconds: wall clock of all sessions. Energy: {}.\n",
-      wilson ? "Wilson's (one sample of each item)" : "bootstrap over items, 10,000 resamples (Wilson's where each item has one sample)",
-      energy ? "the processor packages' own count (RAPL), whoever used them" : "this machine offers no counter (RAPL) that could be read");
+      wilson ? "Wilson's (one sample of each item)"
+             : "bootstrap over items, 10,000 resamples (Wilson's where each item has one sample)",
+      energy ? "the processor packages' own count (RAPL), whoever used them"
+             : "this machine offers no counter (RAPL) that could be read");
   for (const StrategySummary& one : summary.strategies) {
     text += fmt::format("\n- **{}**: {}", cell(one.name), settings_text(one));
   }

@@ -34,7 +34,9 @@ bool truth_at(const Json& json, const char* key) {
 
 int64_t count_at(const Json& json, const char* key) {
   const auto found = json.find(key);
-  return found != json.end() && found->is_number_integer() ? std::clamp<int64_t>(found->get<int64_t>(), 0, int64_t{1} << 40) : 0;
+  return found != json.end() && found->is_number_integer()
+             ? std::clamp<int64_t>(found->get<int64_t>(), 0, int64_t{1} << 40)
+             : 0;
 }
 
 Json side_json(const reasoning::Text& side, int64_t keep, const reasoning::Generator& generator) {
@@ -159,9 +161,8 @@ Result<RolloutTotals> write_rollouts(const Plan& plan, const ItemSet& set, const
     reasoning::Settings settings = plan.strategies[0].settings;
     settings.seed = run_seed(plan, item.id, 0);
     settings.answer_kind = !plan.answer_kind.empty() ? plan.answer_kind : name_of(answer_kind_of(item.judge));
-    ZAYA_ASSIGN(Run run, Run::create(item.prompt, settings, prompts, [&](std::span<const text::TokenId> tokens) {
-                  return generator.decode(tokens);
-                }));
+    ZAYA_ASSIGN(Run run, Run::create(item.prompt, settings, prompts,
+                                     [&](std::span<const text::TokenId> tokens) { return generator.decode(tokens); }));
     return std::optional<PendingRun>(PendingRun{static_cast<int64_t>(next_item++), std::move(run), {}});
   };
   const auto done = [&](FinishedRun finished) -> Status {
@@ -179,8 +180,11 @@ Result<RolloutTotals> write_rollouts(const Plan& plan, const ItemSet& set, const
       rollouts.push_back(rollout_json(candidate, right, options.keep_tokens, generator));
     }
     ++totals.problems;
-    Json line = {{"event", "problem"}, {"id", item.id},           {"group", item.group},
-                 {"prompt", item.prompt}, {"answer", item.expected}};
+    Json line = {{"event", "problem"},
+                 {"id", item.id},
+                 {"group", item.group},
+                 {"prompt", item.prompt},
+                 {"answer", item.expected}};
     if (item.problem != nullptr) {
       line["environment"] = item.problem->environment;
       line["difficulty"] = item.problem->difficulty;
@@ -257,10 +261,10 @@ Result<AggregationTotals> make_aggregation(const std::filesystem::path& rollouts
           return kept > 0 && kept < side.count && kept < settings.tail_length;
         };
         if (short_of(trace.reasoning) || short_of(trace.answer)) {
-          return Status(Code::out_of_range,
-                        fmt::format("{}: tails of {} tokens are asked for, and the file kept fewer", id,
-                                    settings.tail_length),
-                        "make the rollouts with a larger --keep-tokens");
+          return Status(
+              Code::out_of_range,
+              fmt::format("{}: tails of {} tokens are asked for, and the file kept fewer", id, settings.tail_length),
+              "make the rollouts with a larger --keep-tokens");
         }
         run.complete(i, std::move(trace));
       }
@@ -292,8 +296,10 @@ Result<AggregationTotals> make_aggregation(const std::filesystem::path& rollouts
       ZAYA_RETURN_IF_ERROR(sink(text_of(out)));
       ++totals.examples;
       totals.longest_prompt =
-          std::max(totals.longest_prompt, static_cast<int64_t>(out["messages"][0]["content"].get_ref<const std::string&>().size()));
-      if (totals.by_right.size() <= static_cast<size_t>(right_count)) totals.by_right.resize(static_cast<size_t>(right_count) + 1);
+          std::max(totals.longest_prompt,
+                   static_cast<int64_t>(out["messages"][0]["content"].get_ref<const std::string&>().size()));
+      if (totals.by_right.size() <= static_cast<size_t>(right_count))
+        totals.by_right.resize(static_cast<size_t>(right_count) + 1);
       ++totals.by_right[static_cast<size_t>(right_count)];
       if (options.limit > 0 && totals.examples >= options.limit) break;
     }

@@ -51,19 +51,19 @@ struct AggregationOptions {
   // C, τ, what tails hold, their order, the seed; the other fields play no part. `population` rollouts of each problem
   // are read, as many as there are where it is 0.
   reasoning::Settings settings;
-  std::vector<int64_t> sizes;   // several C to take in turn; empty = settings.aggregation_size
-  std::string prompts;          // a template's source; empty = that of the rollouts
-  int64_t per_problem = 1;      // examples of each problem, each with a draw of its own
-  int64_t min_right = 0;        // of the rollouts that an example shows
+  std::vector<int64_t> sizes;  // several C to take in turn; empty = settings.aggregation_size
+  std::string prompts;         // a template's source; empty = that of the rollouts
+  int64_t per_problem = 1;     // examples of each problem, each with a draw of its own
+  int64_t min_right = 0;       // of the rollouts that an example shows
   int64_t max_right = INT64_MAX;
-  int64_t limit = 0;            // examples; 0 = all
+  int64_t limit = 0;  // examples; 0 = all
 };
 
 struct AggregationTotals {
   int64_t problems = 0, examples = 0;
-  int64_t without_trace = 0;     // problems that no teacher solved
-  int64_t too_few = 0;           // … with fewer rollouts than C
-  int64_t filtered = 0;          // draws that min_right and max_right refused
+  int64_t without_trace = 0;      // problems that no teacher solved
+  int64_t too_few = 0;            // … with fewer rollouts than C
+  int64_t filtered = 0;           // draws that min_right and max_right refused
   std::vector<int64_t> by_right;  // examples by the number of right rollouts they show
   int64_t longest_prompt = 0;     // in characters
 };

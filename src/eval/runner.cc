@@ -91,12 +91,12 @@ class Court {
       for (size_t i = 0; i < round.size(); ++i) {
         const Candidate& candidate = round[i];
         const bool chosen = candidate.round == result.round && candidate.index == result.candidate;
-        verdicts.push_back({.right = candidate.usable() && is_right(*next.item, candidate.trace.answer.text,
-                                                                    candidate.answer, options_,
-                                                                    chosen ? &sample.why : nullptr),
-                            .answered = candidate.answer.has_value(),
-                            .closed = candidate.trace.closed,
-                            .new_tokens = candidate.trace.new_tokens});
+        verdicts.push_back(
+            {.right = candidate.usable() && is_right(*next.item, candidate.trace.answer.text, candidate.answer,
+                                                     options_, chosen ? &sample.why : nullptr),
+             .answered = candidate.answer.has_value(),
+             .closed = candidate.trace.closed,
+             .new_tokens = candidate.trace.new_tokens});
         if (chosen) {
           sample.right = verdicts.back().right;
           sample.finished = candidate.trace.closed && candidate.trace.end == reasoning::End::stop;
@@ -176,10 +176,10 @@ class Runner {
       }
     }
     if (runs == 0 || rollout_tokens == 0) {
-      return Status(Code::invalid_argument,
-                    fmt::format("{} is to spend the tokens of {}, which has no samples", strategy.name,
-                                strategy.tokens_of),
-                    "name that strategy before it");
+      return Status(
+          Code::invalid_argument,
+          fmt::format("{} is to spend the tokens of {}, which has no samples", strategy.name, strategy.tokens_of),
+          "name that strategy before it");
     }
     spent /= runs;
     rollout_tokens /= rollouts;
@@ -252,7 +252,8 @@ class Runner {
     if (!options_.traces.empty()) {
       std::error_code error;
       std::filesystem::create_directories(options_.traces / file_name(strategy.name), error);
-      if (error) return Status(Code::io_error, fmt::format("cannot make {}: {}", options_.traces.string(), error.message()));
+      if (error)
+        return Status(Code::io_error, fmt::format("cannot make {}: {}", options_.traces.string(), error.message()));
     }
     begin_ = now();
     joules_before_ = meter_.joules();
@@ -275,7 +276,8 @@ class Runner {
       progress_.running_tokens = tokens;
       if (options_.on_progress) options_.on_progress(progress_);
     };
-    ZAYA_ASSIGN(const bool whole, drive(generator_, [&] { return next_run(index, prompts); }, done, many));
+    ZAYA_ASSIGN(const bool whole, drive(
+                                      generator_, [&] { return next_run(index, prompts); }, done, many));
     ZAYA_RETURN_IF_ERROR(take_verdicts(true));
     return whole;
   }

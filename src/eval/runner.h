@@ -15,14 +15,14 @@
 namespace zaya::eval {
 
 struct Progress {
-  int64_t done = 0, all = 0;  // runs, of all strategies
+  int64_t done = 0, all = 0;      // runs, of all strategies
   int64_t right = 0, judged = 0;  // of the present strategy
   const char* strategy = "";
   int64_t running_tokens = 0;
 };
 
 struct RunnerOptions {
-  int64_t parallel = 64;         // candidates under way at once
+  int64_t parallel = 64;  // candidates under way at once
   JudgeOptions judge;
   std::stop_token stop;
   std::filesystem::path traces;  // where each run's own journal goes; empty = nowhere

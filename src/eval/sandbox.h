@@ -13,11 +13,11 @@
 namespace zaya::eval {
 
 struct SandboxLimits {
-  double seconds = 10;                          // wall clock, of everything the program starts
-  int64_t cpu_seconds = 10;                     // of each process
-  int64_t memory_bytes = int64_t{1} << 30;      // address space of each process
-  int64_t file_bytes = int64_t{16} << 20;       // of each file it writes
-  int64_t output_bytes = int64_t{4} << 20;      // of standard output; more ends the program. Errors: the first 16 KB
+  double seconds = 10;                      // wall clock, of everything the program starts
+  int64_t cpu_seconds = 10;                 // of each process
+  int64_t memory_bytes = int64_t{1} << 30;  // address space of each process
+  int64_t file_bytes = int64_t{16} << 20;   // of each file it writes
+  int64_t output_bytes = int64_t{4} << 20;  // of standard output; more ends the program. Errors: the first 16 KB
   int64_t processes = 32;
 };
 

@@ -71,9 +71,7 @@ Difference paired_bootstrap(std::span<const double> a, std::span<const double> b
   const auto below = std::upper_bound(means.begin(), means.end(), 1e-12) - means.begin();
   const auto above = means.end() - std::lower_bound(means.begin(), means.end(), -1e-12);
   const double share = static_cast<double>(std::min(below, above)) / count;
-  return {.mean = mean_of(differences),
-          .interval = percentiles(means),
-          .p = std::clamp(2 * share, 1 / count, 1.0)};
+  return {.mean = mean_of(differences), .interval = percentiles(means), .p = std::clamp(2 * share, 1 / count, 1.0)};
 }
 
 double mcnemar_exact(int64_t only_a, int64_t only_b) {
@@ -83,8 +81,8 @@ double mcnemar_exact(int64_t only_a, int64_t only_b) {
   const auto log_factorial = [](int64_t x) { return std::lgamma(static_cast<double>(x) + 1); };
   double tail = 0;
   for (int64_t i = 0; i <= low; ++i) {
-    tail += std::exp(log_factorial(n) - log_factorial(i) - log_factorial(n - i) -
-                     static_cast<double>(n) * std::log(2.0));
+    tail +=
+        std::exp(log_factorial(n) - log_factorial(i) - log_factorial(n - i) - static_cast<double>(n) * std::log(2.0));
   }
   return std::min(1.0, 2 * tail);
 }

@@ -53,7 +53,8 @@ double accuracy_of(const std::vector<const Sample*>& samples) {
 // Wilson where there is one trial per item, else the bootstrap.
 Share accuracy_share(const std::vector<double>& values, bool single) {
   if (!single) return share_of(values);
-  const int64_t right = static_cast<int64_t>(std::count_if(values.begin(), values.end(), [](double v) { return v > 0.5; }));
+  const int64_t right =
+      static_cast<int64_t>(std::count_if(values.begin(), values.end(), [](double v) { return v > 0.5; }));
   return {mean_of(values), eval::wilson(right, static_cast<int64_t>(values.size()))};
 }
 
@@ -86,8 +87,9 @@ double vote_at(const std::vector<const Sample*>& samples, const std::vector<size
     const Count* best = nullptr;
     for (const auto& [name, count] : counts) {
       if (best == nullptr || count.votes > best->votes ||
-          (count.votes == best->votes && (count.finished > best->finished ||
-                                          (count.finished == best->finished && count.first->number < best->first->number)))) {
+          (count.votes == best->votes &&
+           (count.finished > best->finished ||
+            (count.finished == best->finished && count.first->number < best->first->number)))) {
         best = &count;
       }
     }
@@ -326,13 +328,10 @@ std::string summary_json(const Evaluation& evaluation, const Summary& summary) {
                      {"only_b", pair.only_b},
                      {"p", pair.p}});
   }
-  const Json json = {{"event", "summary"},
-                     {"items", evaluation.plan.items},
-                     {"samples", evaluation.plan.samples},
-                     {"failed", evaluation.failed},
-                     {"sessions", evaluation.sessions},
-                     {"strategies", std::move(strategies)},
-                     {"pairs", std::move(pairs)}};
+  const Json json = {
+      {"event", "summary"},          {"items", evaluation.plan.items},  {"samples", evaluation.plan.samples},
+      {"failed", evaluation.failed}, {"sessions", evaluation.sessions}, {"strategies", std::move(strategies)},
+      {"pairs", std::move(pairs)}};
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 

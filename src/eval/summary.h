@@ -47,14 +47,14 @@ struct StrategySummary {
   double answered = 0;  // share of last-round candidates with an answer
   double closed = 0;    // … whose reasoning ended by itself
 
-  double new_tokens = 0;          // mean of a run
-  Interval new_tokens_interval;   // bootstrap over items
-  double all_tokens = 0;          // with prompts
-  double computed_tokens = 0;     // … of which the prompt's share was not found in a cache
-  int64_t wasted_tokens = 0;      // in total
-  double seconds = 0;             // wall clock, all sessions
-  double tokens_per_second = 0;   // new ones
-  double joules = -1;             // of the machine; −1 = not known
+  double new_tokens = 0;             // mean of a run
+  Interval new_tokens_interval;      // bootstrap over items
+  double all_tokens = 0;             // with prompts
+  double computed_tokens = 0;        // … of which the prompt's share was not found in a cache
+  int64_t wasted_tokens = 0;         // in total
+  double seconds = 0;                // wall clock, all sessions
+  double tokens_per_second = 0;      // new ones
+  double joules = -1;                // of the machine; −1 = not known
   std::vector<GroupSummary> groups;  // in the order of the items
 };
 

@@ -118,10 +118,11 @@ std::string lines_svg(const std::string& title, const std::string& x_label, cons
   std::sort(ticks.begin(), ticks.end());
   ticks.erase(std::unique(ticks.begin(), ticks.end()), ticks.end());
   for (double tick : ticks) {
-    out += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{:g}</text>\n", x_of(tick, 0), bottom + 18, tick);
+    out += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{:g}</text>\n", x_of(tick, 0),
+                       bottom + 18, tick);
   }
-  out += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\" fill=\"#666\">{}</text>\n", width / 2, bottom + 34,
-                     escaped(x_label));
+  out += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\" fill=\"#666\">{}</text>\n", width / 2,
+                     bottom + 34, escaped(x_label));
   for (size_t i = 0; i < series.size(); ++i) {
     const Series& one = series[i];
     const char* colour = kColours[i % kColours.size()];

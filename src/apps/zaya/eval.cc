@@ -281,7 +281,8 @@ int write_rollouts(const Options& options, Plan plan, const ItemSet& set, TokenS
   Result<eval::RolloutTotals> totals = eval::write_rollouts(plan, set, skip, *source.generator, *file, rollouts);
   display.finish();
   if (!totals.ok()) return fail(totals.status());
-  const double share = totals->rollouts > 0 ? static_cast<double>(totals->right) / static_cast<double>(totals->rollouts) : 0;
+  const double share =
+      totals->rollouts > 0 ? static_cast<double>(totals->right) / static_cast<double>(totals->rollouts) : 0;
   if (options.json) {
     fmt::print("{}\n", json_text({{"problems", totals->problems},
                                   {"skipped", totals->skipped},
@@ -371,7 +372,8 @@ Action add_eval(CLI::App& verb) {
   verb.add_flag("--early-stop", options->early_stop, "End a run's last round once its vote is decided");
   verb.add_option("--out", options->out, "New directory for journal, report.md and plots");
   verb.add_option("--resume", options->resume, "Go on with the evaluation in this directory");
-  verb.add_flag("--traces", options->traces, "Keep each run's own journal too (zaya solve --show), and resume inside it");
+  verb.add_flag("--traces", options->traces,
+                "Keep each run's own journal too (zaya solve --show), and resume inside it");
   verb.add_option("--rollouts", options->rollouts,
                   "Write rollouts with verdicts and token ids to this file instead (material for make-aggregation)");
   verb.add_option("--keep-tokens", options->keep_tokens, "With --rollouts: last token ids of each side that are kept")

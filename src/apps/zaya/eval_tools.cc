@@ -217,8 +217,9 @@ class Tools : public EvalTools {
     report_->add_option("DIRECTORY", reported_, "The evaluation")->required();
 
     aggregation_ = verb.add_subcommand(
-        "make-aggregation", "Make training examples of aggregation from rollouts: C tails as a run would show them, and "
-                            "the teacher's solution");
+        "make-aggregation",
+        "Make training examples of aggregation from rollouts: C tails as a run would show them, and "
+        "the teacher's solution");
     aggregation_->footer("Example: zaya eval make-aggregation rollouts.jsonl aggregation.jsonl -C 2,3,4 --tau 128");
     eval::AggregationOptions& options = aggregated_.options;
     options.settings.population = 0;
@@ -356,7 +357,8 @@ Status check_strategies(std::vector<Strategy>& strategies, bool equal_tokens) {
     }
     for (const Strategy& other : strategies) {
       if (other.name == strategy.tokens_of && !other.tokens_of.empty()) {
-        return Status(Code::invalid_argument, fmt::format("{} and {} wait for each other's tokens", strategy.name, other.name));
+        return Status(Code::invalid_argument,
+                      fmt::format("{} and {} wait for each other's tokens", strategy.name, other.name));
       }
     }
   }

@@ -23,8 +23,7 @@ void SettingsOptions::add_to(CLI::App& verb) {
   verb.add_option("--close", close, "At β: force (close the reasoning and answer) or stop");
   verb.add_option("--answers", answers, "Rounds whose traces go on to an answer: every or last");
   verb.add_option("--order", order, "Tails in a prompt: shared (so that prompts begin alike) or drawn");
-  verb.add_option("--carry", carry,
-                  "Tails go into a new question (aggregate), or are continued (resume; C = 1)");
+  verb.add_option("--carry", carry, "Tails go into a new question (aggregate), or are continued (resume; C = 1)");
   verb.add_option("--choice", choice, "The run's answer: vote, last, aggregate (one more round) or verifier");
   verb.add_option("--answer-kind", answer_kind, "auto, boxed, tag, option, number, code or text");
   verb.add_option("--head-tokens", given.head_length, "With --carry resume: first tokens that stay in front");
@@ -49,7 +48,7 @@ Result<Settings> SettingsOptions::settings(const CLI::App& verb, int64_t context
   ZAYA_RETURN_IF_ERROR(reasoning::apply_preset(name_of_preset, settings));
   prompts_name = !prompts.empty() ? prompts : name_of_preset == "tiny" ? "plain" : "boxed";
 
-    const auto take = [&](const char* option, auto& to, const auto& from) {
+  const auto take = [&](const char* option, auto& to, const auto& from) {
     if (verb.count(option) > 0) to = from;
   };
   take("--population", settings.population, given.population);
