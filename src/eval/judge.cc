@@ -14,15 +14,16 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// What solutions on judge sites take for granted.
-constexpr const char* kPrelude = R"(from typing import *
-import sys, math, re, heapq, bisect, itertools, functools, collections, operator, random, string
-from math import *
-from heapq import *
+// What solutions on judge sites take for granted. No star import that hides a built-in name: math has a pow of its own.
+constexpr const char* kPrelude =
+    R"(import bisect, collections, functools, heapq, itertools, math, operator, random, re, string, sys
 from bisect import *
-from itertools import *
-from functools import *
 from collections import *
+from functools import *
+from heapq import *
+from itertools import *
+from math import ceil, comb, factorial, floor, gcd, inf, isqrt, lcm, log, log2, perm, pi, prod, sqrt
+from typing import *
 sys.setrecursionlimit(50000)
 )";
 
@@ -113,12 +114,14 @@ std::string program_path(const std::string& name) {
 
 bool passes(const Item& item, const std::string& code, const JudgeOptions& options, std::string& why) {
   if (item.tests == nullptr || item.tests->empty()) return false;
-  const std::string called = kPrelude + code + "\n" + fmt::format(kCall, item.function);
+  // A future import must stand first, so such a program goes without.
+  const bool bare = code.find("from __future__") != std::string::npos;
+  const std::string program = (bare ? "" : kPrelude) + code + "\n",
+                    called = program + fmt::format(kCall, item.function);
   const std::string python = program_path(options.python);
   for (size_t i = 0; i < item.tests->size(); ++i) {
     const CodeTest& test = (*item.tests)[i];
-    // A program of its own keeps its first line, where a future import may stand.
-    const std::map<std::string, std::string> files{{"solution.py", test.functional ? called : code}};
+    const std::map<std::string, std::string> files{{"solution.py", test.functional ? called : program}};
     Result<SandboxResult> ran = run_sandboxed({python, "-I", "-B", "solution.py"}, test.input, files, options.limits);
     if (!ran.ok()) {
       why = ran.status().to_string();
