@@ -136,7 +136,7 @@ TEST_F(Evaluations, RunEveryStrategyOnEveryItemWhateverTheOrder) {
   EXPECT_TRUE(single.whole);
   EXPECT_FALSE(single.wilson) << "two samples of each item: bootstrap";
   EXPECT_NEAR(single.accuracy.value, 2.0 / 3, 0.25);
-  EXPECT_GE(vote.accuracy.value, single.accuracy.value);
+  EXPECT_NEAR(vote.accuracy.value, 0.79, 0.2) << "three of five, each right in two of three cases";
   EXPECT_EQ(rsa.accuracy.value, 1);
   ASSERT_EQ(rsa.by_round.size(), 3u);
   EXPECT_LT(rsa.by_round[0].value, 1);
@@ -364,16 +364,17 @@ TEST_F(RolloutFiles, BecomeThePromptsOfARun) {
     options.settings.population = 0;
     options.settings.tail_length = 17;
     options.settings.seed = plan.seed;
-    std::vector<Json> examples;
+    std::map<std::string, Json> examples;
     const auto decode = [](std::span<const text::TokenId> tokens) { return std::string(tokens.begin(), tokens.end()); };
     const Result<AggregationTotals> totals = make_aggregation(file, options, decode, {}, [&](const std::string& line) {
-      examples.push_back(Json::parse(line));
+      Json example = Json::parse(line);
+      const std::string id = example["id"];
+      examples[id] = std::move(example);
       return Status();
     });
     ASSERT_TRUE(totals.ok()) << totals.status().to_string();
     ASSERT_EQ(examples.size(), 24u);
 
-    size_t next = 0;
     for (const Item& item : set->items) {
       reasoning::Settings settings = rollout_strategy(6).settings;
       settings.method = reasoning::Method::markovian_rsa;
@@ -389,7 +390,7 @@ TEST_F(RolloutFiles, BecomeThePromptsOfARun) {
       for (const Job& job : run->start(100)) asked[job.id] = job.prompt.text();
       ASSERT_EQ(asked.size(), 6u);
       for (const auto& [id, prompt] : asked) {
-        const Json& example = examples[next++];
+        const Json& example = examples[fmt::format("{}/{}", item.id, id - 6)];
         EXPECT_EQ(example["messages"][0]["content"], prompt);
         EXPECT_EQ(example["messages"][1]["content"], gym::assistant_text(*item.problem));
         EXPECT_EQ(example["right"].size(), 3u);

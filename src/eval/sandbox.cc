@@ -80,6 +80,7 @@ struct Plan {
   std::array<char*, 4> environment;
   const char* directory;
   int input, output, errors, note;
+  int others[4];  // the ends of the parent
   bool drop_user;
   struct {
     int what;
@@ -106,6 +107,8 @@ struct Plan {
 // The child: leaves what it can of the outside, starts the program, waits for it, ends as it ended.
 [[noreturn]] void child(const Plan& plan) {
   ::setpgid(0, 0);
+  // An end left open here would hide its closing from the program.
+  for (int end : plan.others) ::close(end);
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -172,6 +175,8 @@ Result<SandboxResult> run_sandboxed(const std::vector<std::string>& command, con
   plan.errors = err.write.number;
   plan.note = note.write.number;
   plan.drop_user = root;
+  int* other = plan.others;
+  for (int end : {in.write.number, out.read.number, err.read.number, note.read.number}) *other++ = end;
   const auto both = [](int64_t value) { return rlimit{static_cast<rlim_t>(value), static_cast<rlim_t>(value)}; };
   plan.limits[0] = {RLIMIT_CPU, {static_cast<rlim_t>(limits.cpu_seconds), static_cast<rlim_t>(limits.cpu_seconds) + 1}};
   plan.limits[1] = {RLIMIT_AS, both(limits.memory_bytes)};

@@ -86,7 +86,7 @@ Result<ItemSet> load_set(Options& options) {
 
 void say_notes(const ItemSet& set, bool json) {
   for (const std::string& note : set.notes) fmt::print(stderr, "zaya: {}\n", note);
-  if (!json) fmt::print(stderr, "{} problems\n", set.items.size());
+  if (!json && is_terminal(STDERR_FILENO)) fmt::print(stderr, "{} problems\n", set.items.size());
 }
 
 // The plan that all options ask for. `context`: of the model, 0 = not known.

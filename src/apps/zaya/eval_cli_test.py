@@ -25,6 +25,9 @@ class Eval(Temporary):
         self.set = self.write("sums.jsonl", "".join(
             json.dumps({"problem": question, "answer": answer, "subject": "sums"}) + "\n" for question, answer in PROBLEMS))
 
+    def read(self, name):
+        return pathlib.Path(self.path(name)).read_text()
+
     def evaluate(self, name, *arguments, code=0):
         result = zaya("eval", NANO, "--set", self.set, *SMALL, "--out", self.path(name), *arguments)
         self.assertEqual(result.returncode, code, result.stderr)
@@ -47,16 +50,16 @@ class Eval(Temporary):
         self.assertEqual(len(lines), 1 + 2 * len(PROBLEMS))
         right = sum(line["right"] for line in lines[1:])
         self.assertGreaterEqual(right, 5, "the model knows these sums")
-        summary = json.load(open(self.path("one/summary.json")))["strategies"][0]
+        summary = json.loads(self.read("one/summary.json"))["strategies"][0]
         self.assertAlmostEqual(summary["accuracy"]["value"], right / 8)
         self.assertEqual(summary["interval"], "bootstrap over items")
-        report = open(self.path("one/report.md")).read()
+        report = self.read("one/report.md")
         self.assertIn(f"{100 * right / 8:.1f} %", report)
         self.assertIn("![accuracy.svg](accuracy.svg)", report)
-        self.assertIn("<svg", open(self.path("one/accuracy.svg")).read())
+        self.assertIn("<svg", self.read("one/accuracy.svg"))
         os.remove(self.path("one/report.md"))
         self.assertEqual(zaya("eval", "report", self.path("one")).returncode, 0)
-        self.assertEqual(open(self.path("one/report.md")).read(), report)
+        self.assertEqual(self.read("one/report.md"), report)
         self.assert_fails(zaya("eval", NANO, "--set", self.set, "--out", self.path("one")), "--resume", code=2)
 
     def test_kill_and_resume_gives_the_same(self):
@@ -84,7 +87,7 @@ class Eval(Temporary):
         self.assertEqual(names, ["single", "vote", "rsa", "markovian-rsa"])
         matched = next(line for line in self.lines("four") if line["event"] == "matched")
         self.assertEqual((matched["strategy"], matched["tokens_of"]), ("vote", "markovian-rsa"))
-        self.assertIn("Against the first", open(self.path("four/report.md")).read())
+        self.assertIn("Against the first", self.read("four/report.md"))
         pair = zaya("eval", "compare", self.path("four"), "--a", "single", "--b", "vote", "--json")
         pair = json.loads(pair.stdout)
         self.assertEqual((pair["test"], pair["items"]), ("mcnemar", len(PROBLEMS)))
@@ -99,7 +102,7 @@ class Eval(Temporary):
         self.assertEqual(result.returncode, 0, result.stderr)
         plan = json.loads(result.stdout.splitlines()[0])
         self.assertEqual((plan["items"], plan["set"]["split"]), (4, "held_out"))
-        self.assertIn("addition d1", open(self.path("gym/report.md")).read())
+        self.assertIn("addition d1", self.read("gym/report.md"))
 
     def test_examples_ask_what_solve_asks(self):
         """The tails and prompts of training examples are those of a run with the same seeds, to the letter."""
@@ -123,7 +126,7 @@ class Eval(Temporary):
         self.assertEqual(solved.returncode, 0, solved.stderr)
         asked, lengths = {}, {}
         for file in (pathlib.Path(self.path("run")) / "runs" / "rsa").iterdir():
-            lines = [json.loads(line) for line in open(file)]
+            lines = [json.loads(line) for line in file.read_text().splitlines()]
             problem = lines[0]["problem"]
             for line in lines:
                 if line.get("round") == 1 and line["event"] == "start":
@@ -131,7 +134,7 @@ class Eval(Temporary):
                 if line.get("round") == 1 and line["event"] == "trace":
                     lengths[problem, line["candidate"]] = line["prompt_tokens"]
         seen = set()
-        for line in open(examples):
+        for line in self.read("examples.jsonl").splitlines():
             example = json.loads(line)
             user, assistant = example["messages"]
             self.assertEqual((user["role"], assistant["role"]), ("user", "assistant"))
