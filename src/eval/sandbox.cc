@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -88,6 +89,12 @@ struct Plan {
   } limits[6];
 };
 
+// Ends a child, which is a process of its own, without what the parent registered for its end.
+[[noreturn]] void leave(int code) {
+  ::syscall(SYS_exit_group, code);
+  __builtin_unreachable();
+}
+
 // In the process that becomes the program.
 [[noreturn]] void become(const Plan& plan) {
   // Dies with its parent, so that killing the parent is enough.
@@ -96,12 +103,12 @@ struct Plan {
   ::dup2(plan.input, 0);
   ::dup2(plan.output, 1);
   ::dup2(plan.errors, 2);
-  if (::chdir(plan.directory) != 0) ::_exit(kCannotStart);
+  if (::chdir(plan.directory) != 0) leave(kCannotStart);
   for (const auto& entry : plan.limits) {
-    if (::setrlimit(static_cast<__rlimit_resource>(entry.what), &entry.limit) != 0) ::_exit(kCannotStart);
+    if (::setrlimit(static_cast<__rlimit_resource>(entry.what), &entry.limit) != 0) leave(kCannotStart);
   }
   ::execve(plan.arguments[0], plan.arguments.data(), plan.environment.data());
-  ::_exit(kCannotStart);
+  leave(kCannotStart);
 }
 
 // The child: leaves what it can of the outside, starts the program, waits for it, ends as it ended.
@@ -115,7 +122,7 @@ struct Plan {
   ::signal(SIGPIPE, SIG_DFL);
   ::signal(SIGINT, SIG_IGN);  // an interrupt of the terminal is the parent's business
   if (plan.drop_user && (::setresgid(kNobody, kNobody, kNobody) != 0 || ::setresuid(kNobody, kNobody, kNobody) != 0)) {
-    ::_exit(kCannotStart);
+    leave(kCannotStart);
   }
   // In a process namespace of its own the program is the first process, and nothing it starts outlives it.
   if (::unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWIPC) == 0) {
@@ -125,7 +132,7 @@ struct Plan {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // after the changes of user, which undo it
   const pid_t program = ::_Fork();
   if (program == 0) become(plan);
-  if (program < 0) ::_exit(kCannotStart);
+  if (program < 0) leave(kCannotStart);
   // The pipes are the program's: their end must be its end.
   for (int end : {plan.input, plan.output, plan.errors, plan.note}) ::close(end);
   int status = 0;
@@ -136,9 +143,9 @@ struct Plan {
     ::setrlimit(RLIMIT_CORE, &no_core);
     ::signal(WTERMSIG(status), SIG_DFL);
     ::kill(::getpid(), WTERMSIG(status));
-    ::_exit(128 + WTERMSIG(status));
+    leave(128 + WTERMSIG(status));
   }
-  ::_exit(WEXITSTATUS(status));
+  leave(WEXITSTATUS(status));
 }
 
 }  // namespace

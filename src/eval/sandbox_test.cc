@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 
 #include "eval/judge.h"
@@ -85,7 +86,7 @@ TEST(Sandbox, SurvivesAForkBomb) {
       limits);
   if (bomb.isolated) {
     EXPECT_TRUE(bomb.fine()) << bomb.errors;
-    EXPECT_LE(std::atoi(bomb.output.c_str()), 20);
+    EXPECT_LE(std::strtol(bomb.output.c_str(), nullptr, 10), 20);
   }
   const SandboxResult endless =
       python("import os\nwhile True:\n    try: os.fork()\n    except OSError: pass\n", limits);

@@ -201,7 +201,10 @@ int run(Evaluation& evaluation, const ItemSet& set, TokenSource& source, Journal
   display.attach(runner);
   Result<bool> whole = eval::run_plan(evaluation, set, *source.generator, journal, runner);
   display.finish();
-  // What there is deserves its report, however it ended.
+  // What there is deserves its report, however it ended; from the journal, so that `report` can repeat it.
+  Result<Evaluation> written = eval::read_evaluation(directory / kJournal);
+  if (!written.ok()) return fail(written.status());
+  evaluation = std::move(*written);
   if (Status status = eval::write_report(evaluation, directory); !status.ok()) return fail(status);
   if (!whole.ok()) return fail(whole.status());
   const eval::Summary summary = eval::summarize(evaluation);
