@@ -26,6 +26,7 @@ ALLOWED = {
     "gym": {"base"},
     "eval": {"base", "text", "reasoning", "gym"},
     "server": {"public", "base", "text", "engine", "reasoning", "libzaya"},
+    "train": {"base", "checkpoint", "text", "gym"},
     "apps": {"public", "base", "cpu", "checkpoint", "text", "ops", "model", "engine", "reasoning", "libzaya", "gym",
              "eval", "server"},
     # base/status.h is installed with the public header; nothing else is.

@@ -35,6 +35,8 @@ int main(int argc, char** argv) {
        "zaya pack path/to/ZAYA1-8B zaya1-8b-q4 --format q4", zaya::app::add_pack},
       {"gym", "Tasks whose answers a program can check: list them, sample problems, check answers",
        "zaya gym sample addition --difficulty 3", zaya::app::add_gym},
+      {"train", "Train models: runs zaya-train, which ./dev train builds", "zaya train run recipes/nano.toml",
+       zaya::app::add_train},
       {"doctor", "Say what this machine has, which kernels are used and what limits the speed",
        "zaya doctor path/to/model", zaya::app::add_doctor},
       {"bench", "Measure speed beside this machine's own limits", "zaya bench --synthetic 8b --format q4",

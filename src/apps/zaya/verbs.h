@@ -24,5 +24,6 @@ Action add_pack(CLI::App& verb);
 Action add_solve(CLI::App& verb);
 Action add_eval(CLI::App& verb);
 Action add_gym(CLI::App& verb);
+Action add_train(CLI::App& verb);
 
 }  // namespace zaya::app

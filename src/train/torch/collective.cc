@@ -2,14 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <torch/csrc/distributed/c10d/TCPStore.hpp>
-// libtorch's headers hide each backend behind the macro that its own build was made with.
-#ifdef ZAYA_TRAIN_GLOO
-#define USE_C10D_GLOO
+// The precompiled headers of a libtorch with gloo define the macro that its header asks for; gloo_names/ has the rest.
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
-#endif
-#ifdef ZAYA_TRAIN_NCCL
-#define USE_C10D_NCCL
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+#ifdef USE_C10D_NCCL
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 #endif
 
@@ -96,14 +92,14 @@ Result<std::unique_ptr<Collective>> Collective::from_environment(torch::Device d
     c10::intrusive_ptr<c10d::Store> store = c10::make_intrusive<c10d::TCPStore>(host, options);
     c10::intrusive_ptr<c10d::Backend> backend;
     if (device.is_cuda()) {
-#ifdef ZAYA_TRAIN_NCCL
+#ifdef USE_C10D_NCCL
       backend = c10::make_intrusive<c10d::ProcessGroupNCCL>(store, rank, size);
 #else
       return Status(Code::unsupported, "this libtorch was built without NCCL or RCCL");
 #endif
     } else {
-#ifdef ZAYA_TRAIN_GLOO
-      auto gloo = c10d::ProcessGroupGloo::Options::create();
+#ifdef USE_C10D_GLOO
+      auto gloo = c10d::ProcessGroupGloo::Options::create(std::chrono::minutes(30));
       gloo->devices.push_back(c10d::ProcessGroupGloo::createDefaultDevice(/*lazyInit=*/false));
       backend = c10::make_intrusive<c10d::ProcessGroupGloo>(store, rank, size, gloo);
 #else

@@ -9,6 +9,7 @@
 #include <functional>
 #include <utility>
 
+#include "train/torch/fused.h"
 #include "train/torch/ops.h"
 
 namespace zaya::train {
@@ -18,48 +19,62 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::tensor_list;
 
-struct Rotation {
-  Tensor cos, sin;  // [N, rotary dims / 2]
-};
-
 // docs/model.md, section 4, step 6; angles in FP32 as transformers computes them.
-Rotation rotation_of(const checkpoint::LayerConfig& layer, const Tensor& positions) {
+fused::Layout layout_of(const checkpoint::LayerConfig& layer, const Tensor& positions) {
   const auto options = positions.options().dtype(torch::kFloat32);
   const int64_t dims = layer.rotary_dims;
   const Tensor exponent = torch::arange(0, dims, 2, options) / static_cast<double>(std::max<int64_t>(dims, 1));
   const Tensor angle = positions.to(torch::kFloat32).unsqueeze(1) * torch::pow(layer.rope_theta, exponent).reciprocal();
-  return {angle.cos(), angle.sin()};
+  return {positions.to(torch::kInt32), angle.cos(), angle.sin()};
 }
 
+// What one layer hands to the next.
 struct State {
-  Tensor stream, router;  // [N, H], [N, R]; router is undefined before the first layer
+  Tensor stream;  // [N, H] FP32
+  Tensor normed;  // [N, H]: the stream after the norm that the next layer begins with, or the final one
+  Tensor router;  // [N, R]; undefined before the first layer and with the linear router
 };
+
+fused::Normed merge_norm(const Tensor& branch, const Tensor& residual, const MergeWeights& merge, const Tensor& norm,
+                         double epsilon, const Compute& compute) {
+  if (compute.fused) return fused::merge_norm(branch, residual, merge, norm, epsilon, compute.bf16);
+  const Tensor stream = branch.defined() ? ops::merge(branch, residual, merge) : residual;
+  return {stream, ops::rms_norm(stream, norm, epsilon)};
+}
 
 class LayerForward {
  public:
-  LayerForward(const Architecture& architecture, const LayerWeights& weights, const Batch& batch,
-               const Rotation& rotation, int64_t window, const Compute& compute)
-      : architecture_(architecture), config_(architecture.model), w_(weights), batch_(batch), rotation_(rotation),
-        window_(window), compute_(compute) {}
+  // `next_norm` is the norm that follows this layer.
+  LayerForward(const Architecture& architecture, const LayerWeights& weights, const Tensor& next_norm,
+               const Batch& batch, const fused::Layout& layout, int64_t window, const Compute& compute)
+      : architecture_(architecture), config_(architecture.model), w_(weights), next_norm_(next_norm), batch_(batch),
+        layout_(layout), window_(window), compute_(compute) {}
 
   State run(const State& in, Tensor* load) const {
     const double epsilon = config_.rms_norm_eps;
-    const Tensor attention = attend(ops::rms_norm(in.stream, w_.input_norm, epsilon));
+    const auto [stream, x] =
+        merge_norm(attend(in.normed), in.stream, w_.after_attention, w_.expert_norm, epsilon, compute_);
     State out;
-    out.stream = ops::merge(attention, in.stream, w_.after_attention);
-    const Tensor x = ops::rms_norm(out.stream, w_.expert_norm, epsilon);
-    const Tensor p = route(x, in.router, out.router);
-    const Tensor choice =
-        std::get<1>((p.detach() + w_.balancing_biases).topk(config_.experts_per_token, 1));
+    const Tensor p = route(x.to(torch::kFloat32), in.router, out.router);
+    const Tensor biased = p.detach() + w_.balancing_biases;
+    const int64_t k = config_.experts_per_token;
+    const Tensor choice = k == 1 ? biased.argmax(1, true) : std::get<1>(biased.topk(k, 1));
     if (load != nullptr) *load = choice.reshape({-1}).bincount({}, config_.router_classes());
-    const Tensor branch = ops::experts(x, choice, p.gather(1, choice), w_.gate_up, w_.down, compute_.bf16);
-    out.stream = ops::merge(branch, out.stream, w_.after_experts);
+    const Tensor weight = p.gather(1, choice);
+    const Tensor branch = compute_.fused && k == 1 ? fused::experts(x, choice, weight, w_.gate_up, w_.down)
+                                                   : ops::experts(x, choice, weight, w_.gate_up, w_.down, compute_.bf16);
+    fused::Normed next = merge_norm(branch, stream, w_.after_experts, next_norm_, epsilon, compute_);
+    out.stream = next.stream;
+    out.normed = next.normed;
     return out;
   }
 
  private:
   Tensor attend(const Tensor& x) const {
     const bool bf16 = compute_.bf16, cca = architecture_.attention == AttentionKind::cca;
+    if (compute_.fused && fused::covers(architecture_)) {
+      return ops::linear(fused::cca(x, w_, architecture_, batch_, layout_, window_), w_.o, {}, bf16);
+    }
     const int64_t n = x.size(0), heads = config_.num_heads, kv_heads = config_.num_kv_heads, dim = config_.head_dim;
     const Tensor q0 = ops::linear(x, w_.q, w_.q_bias, bf16), k0 = ops::linear(x, w_.k, w_.k_bias, bf16);
     Tensor q = q0.view({n, heads, dim}), k = k0.view({n, kv_heads, dim});
@@ -74,8 +89,8 @@ class LayerForward {
       k = mixed.narrow(1, heads * dim, kv_heads * dim).view({n, kv_heads, dim}) + mean_k;
       before = ops::shifted(before, 1, w_.v_delayed_bias, batch_);
     }
-    q = ops::rotate(ops::to_length(q), rotation_.cos, rotation_.sin);
-    k = ops::rotate(ops::to_length(k) * w_.temp.unsqueeze(1), rotation_.cos, rotation_.sin);
+    q = ops::rotate(ops::to_length(q), layout_.cos, layout_.sin);
+    k = ops::rotate(ops::to_length(k) * w_.temp.unsqueeze(1), layout_.cos, layout_.sin);
     const Tensor v = torch::cat({now, before}, 1).view({n, kv_heads, dim});
     const auto type = v.scalar_type();
     return ops::linear(ops::attend(q.to(type), k.to(type), v, batch_, window_), w_.o, w_.o_bias, bf16);
@@ -95,8 +110,9 @@ class LayerForward {
   const Architecture& architecture_;
   const checkpoint::ModelConfig& config_;
   const LayerWeights& w_;
+  const Tensor& next_norm_;
   const Batch& batch_;
-  const Rotation& rotation_;
+  const fused::Layout& layout_;
   int64_t window_;
   Compute compute_;
 };
@@ -107,50 +123,53 @@ class Checkpointed : public Function<Checkpointed> {
  public:
   using Run = std::function<State(const State&)>;
 
-  static tensor_list forward(AutogradContext* context, const Tensor& stream, const Tensor& router, Run* run) {
+  static tensor_list forward(AutogradContext* context, const Tensor& stream, const Tensor& normed,
+                             const Tensor& router, Run* run) {
     State out;
     {
       const torch::NoGradGuard no_grad;
-      out = (*run)({stream, router});
+      out = (*run)({stream, normed, router});
     }
-    context->save_for_backward({stream, router});
+    context->save_for_backward({stream, normed, router});
     context->saved_data["run"] = reinterpret_cast<int64_t>(run);
-    return out.router.defined() ? tensor_list{out.stream, out.router} : tensor_list{out.stream};
+    tensor_list result = {out.stream, out.normed};
+    if (out.router.defined()) result.push_back(out.router);
+    return result;
   }
 
   static tensor_list backward(AutogradContext* context, tensor_list gradients) {
     const auto saved = context->get_saved_variables();
     const auto* run = reinterpret_cast<Run*>(context->saved_data["run"].toInt());
-    State in{saved[0].detach().requires_grad_(), saved[1]};
-    if (in.router.defined()) in.router = in.router.detach().requires_grad_();
+    const auto leaf = [](const Tensor& x) { return x.defined() ? x.detach().requires_grad_() : x; };
+    const State in{leaf(saved[0]), leaf(saved[1]), leaf(saved[2])};
     State out;
     {
       const torch::AutoGradMode grad(true);
       out = (*run)(in);
     }
-    tensor_list outputs, given;
-    const auto add = [&](const Tensor& output, const Tensor& gradient) {
-      if (!gradient.defined()) return;
-      outputs.push_back(output);
-      given.push_back(gradient);
-    };
-    add(out.stream, gradients[0]);
-    if (gradients.size() > 1) add(out.router, gradients[1]);
-    torch::autograd::backward(outputs, given);
-    return {in.stream.grad(), in.router.defined() ? in.router.grad() : Tensor(), Tensor()};
+    const Tensor outputs[] = {out.stream, out.normed, out.router};
+    tensor_list reached, given;
+    for (size_t i = 0; i < gradients.size(); ++i) {
+      if (!gradients[i].defined()) continue;
+      reached.push_back(outputs[i]);
+      given.push_back(gradients[i]);
+    }
+    torch::autograd::backward(reached, given);
+    const auto gradient = [](const Tensor& x) { return x.defined() ? x.grad() : Tensor(); };
+    return {gradient(in.stream), gradient(in.normed), gradient(in.router), Tensor()};
   }
 };
 
 // What the backward pass of checkpointed layers reads: it must live as long as the graph.
 struct Tape {
   std::deque<Checkpointed::Run> runs;
-  std::deque<std::pair<checkpoint::LayerConfig, Rotation>> rotations;  // one per kind of layer; a model has two at most
+  std::deque<std::pair<checkpoint::LayerConfig, fused::Layout>> layouts;  // one per kind of layer, of which there are two
 
-  const Rotation& rotation(const checkpoint::LayerConfig& layer, const Tensor& positions) {
-    for (const auto& [kind, known] : rotations) {
+  const fused::Layout& layout(const checkpoint::LayerConfig& layer, const Tensor& positions) {
+    for (const auto& [kind, known] : layouts) {
       if (kind == layer) return known;
     }
-    return rotations.emplace_back(layer, rotation_of(layer, positions)).second;
+    return layouts.emplace_back(layer, layout_of(layer, positions)).second;
   }
 };
 
@@ -181,16 +200,22 @@ Batch make_batch(const std::vector<std::vector<int32_t>>& documents, const std::
 }
 
 ForwardResult forward(const Weights& weights, const Architecture& architecture, const Batch& batch,
-                      const Compute& compute) {
+                      const Compute& given) {
   const checkpoint::ModelConfig& config = architecture.model;
+  Compute compute = given;
+  compute.fused = given.fused && batch.tokens.is_cpu();
   ForwardResult result;
   result.loads.resize(weights.layers.size());
-  State state;
-  state.stream = (at::embedding(weights.embedding, batch.tokens) + weights.input_bias) * weights.input_scale;
   auto tape = std::make_shared<Tape>();
+  const Tensor embedded = at::embedding(weights.embedding, batch.tokens);
+  const Tensor& first_norm = weights.layers.empty() ? weights.norm : weights.layers[0].input_norm;
+  const fused::Normed start = merge_norm({}, (embedded + weights.input_bias) * weights.input_scale, {}, first_norm,
+                                         config.rms_norm_eps, compute);
+  State state{start.stream, start.normed, {}};
   for (size_t i = 0; i < weights.layers.size(); ++i) {
     const checkpoint::LayerConfig& layer = config.layers[i];
-    const LayerForward run(architecture, weights.layers[i], batch, tape->rotation(layer, batch.positions),
+    const Tensor& next_norm = i + 1 < weights.layers.size() ? weights.layers[i + 1].input_norm : weights.norm;
+    const LayerForward run(architecture, weights.layers[i], next_norm, batch, tape->layout(layer, batch.positions),
                            layer.sliding_window, compute);
     if (!compute.checkpoint_layers) {
       state = run.run(state, &result.loads[i]);
@@ -199,11 +224,11 @@ ForwardResult forward(const Weights& weights, const Architecture& architecture, 
     tape->runs.push_back([run, load = &result.loads[i]](const State& in) {
       return run.run(in, torch::GradMode::is_enabled() ? nullptr : load);
     });
-    const tensor_list out = Checkpointed::apply(state.stream, state.router, &tape->runs.back());
-    state = {out[0], out.size() > 1 ? out[1] : Tensor()};
+    const tensor_list out = Checkpointed::apply(state.stream, state.normed, state.router, &tape->runs.back());
+    state = {out[0], out[1], out.size() > 2 ? out[2] : Tensor()};
   }
   result.tape = std::move(tape);
-  result.hidden = ops::rms_norm(state.stream, weights.norm, config.rms_norm_eps);
+  result.hidden = state.normed;
   return result;
 }
 
@@ -215,6 +240,9 @@ Tensor logits(const Weights& weights, const Tensor& hidden, const Compute& compu
 Tensor loss_sum(const Weights& weights, const Architecture&, const Tensor& hidden, const Batch& batch,
                 const Compute& compute, Tensor* losses) {
   const Tensor rows = hidden.index_select(0, batch.target_rows);
+  if (compute.fused && rows.is_cpu() && !weights.head_bias.defined()) {
+    return fused::head_loss(rows, weights.head.defined() ? weights.head : weights.embedding, batch.targets, losses);
+  }
   return ops::cross_entropy_sum(logits(weights, rows, compute), batch.targets, losses);
 }
 

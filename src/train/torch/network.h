@@ -43,7 +43,7 @@ struct Compute {
 };
 
 struct ForwardResult {
-  Tensor hidden;              // [N, H] FP32: after the final norm
+  Tensor hidden;              // [N, H]: after the final norm
   std::vector<Tensor> loads;  // per layer [E + 1] int64: how many tokens chose each class
   // What the backward pass of checkpointed layers reads, beside weights, architecture and batch: keep all until then.
   std::shared_ptr<void> tape;
