@@ -25,4 +25,10 @@ struct Architecture {
   bool is_zaya() const { return attention == AttentionKind::cca && router == RouterKind::mlp; }
 };
 
+// Multiply-adds of one token's forward pass, without attention and head; of one position of the head; and of the
+// attention of one document of that length (what a causal mask leaves). The backward pass takes twice as many.
+double forward_products(const Architecture& architecture);
+double head_products(const Architecture& architecture);
+double attention_products(const Architecture& architecture, int64_t length);
+
 }  // namespace zaya::train

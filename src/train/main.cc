@@ -44,6 +44,16 @@ Action add_logits(CLI::App& verb) {
   return [options] { return zaya::train::write_logits(options->model, options->tokens, options->out, options->compute); };
 }
 
+Action add_peak(CLI::App& verb) {
+  auto options = std::make_shared<zaya::train::ComputeOptions>();
+  add_compute(verb, *options);
+  return [options]() -> Status {
+    ZAYA_ASSIGN(const double gflops, measure_peak(*options));
+    fmt::print("{:.0f} GFLOP/s\n", gflops);
+    return Status();
+  };
+}
+
 Action add_run(CLI::App& verb) {
   auto options = std::make_shared<zaya::train::RunOptions>();
   verb.add_option("RECIPE", options->recipe, "Recipe (TOML)")->required();
@@ -70,6 +80,8 @@ int main(int argc, char** argv) {
        "zaya train gradients MODEL --tokens 2,5,9 --out gradients.safetensors", add_gradients},
       {"logits", "Logits of every position, computed by the trainer",
        "zaya train logits MODEL --tokens 2,5,9 --out logits.safetensors", add_logits},
+      {"peak", "Measure the speed of large matrix products, which the log's gflops are a share of",
+       "zaya train peak --bf16", add_peak},
   };
   CLI::App app("Train ZAYA1 models.");
   app.name("zaya train");

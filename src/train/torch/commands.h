@@ -33,6 +33,9 @@ Status write_gradients(const GradientsOptions& options);
 Status write_logits(const std::filesystem::path& model, const std::vector<int32_t>& tokens,
                     const std::filesystem::path& out, const ComputeOptions& compute);
 
+// The greatest speed of matrix products that libtorch reaches here, in GFLOP/s: what the log's "gflops" is a share of.
+Result<double> measure_peak(const ComputeOptions& compute);
+
 struct RunOptions {
   std::filesystem::path recipe;
   std::vector<std::string> overrides;  // "run.seed=2"

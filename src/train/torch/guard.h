@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/Parallel.h>
+#include <malloc.h>
 
 #include <exception>
 #include <string>
@@ -25,7 +26,12 @@ auto guarded(Work&& work) -> decltype(work()) {
   }
 }
 
-inline void set_threads(int threads) {
+// Called once by every verb. Activations of many megabytes come and go in every step: memory given back to the system
+// each time would be paged in and zeroed each time, which cost more than computing on it.
+inline void prepare(int threads) {
+  ::mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  ::mallopt(M_TRIM_THRESHOLD, 2'000'000'000);
+  ::mallopt(M_TOP_PAD, 64 << 20);
   if (threads > 0) at::set_num_threads(threads);
 }
 

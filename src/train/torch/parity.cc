@@ -4,6 +4,8 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/utils.h>
 
+#include <chrono>
+#include <cmath>
 #include <cstdio>
 
 #include "train/torch/commands.h"
@@ -42,7 +44,7 @@ Batch document(const std::vector<int32_t>& tokens) {
 
 Status write_gradients(const GradientsOptions& options) {
   return guarded([&]() -> Status {
-    set_threads(options.compute.threads);
+    prepare(options.compute.threads);
     ZAYA_ASSIGN(Loaded loaded, load(options.model, options.tokens));
     if (options.tokens.size() < 2) return Status(Code::invalid_argument, "a loss needs two tokens at least");
     require_gradients(loaded.weights, loaded.architecture);
@@ -95,12 +97,30 @@ Status write_gradients(const GradientsOptions& options) {
 Status write_logits(const std::filesystem::path& model, const std::vector<int32_t>& tokens,
                     const std::filesystem::path& out, const ComputeOptions& options) {
   return guarded([&]() -> Status {
-    set_threads(options.threads);
+    prepare(options.threads);
     const torch::NoGradGuard no_grad;
     ZAYA_ASSIGN(Loaded loaded, load(model, tokens));
     const Compute compute = compute_of(options);
     const ForwardResult pass = forward(loaded.weights, loaded.architecture, document(tokens), compute);
     return save_tensors(out, {{"logits", logits(loaded.weights, pass.hidden, compute)}});
+  });
+}
+
+Result<double> measure_peak(const ComputeOptions& options) {
+  return guarded([&]() -> Result<double> {
+    prepare(options.threads);
+    const torch::NoGradGuard no_grad;
+    constexpr int64_t n = 2048;
+    const Tensor a = torch::randn({n, n}, options.bf16 ? torch::kBFloat16 : torch::kFloat32), b = torch::randn_like(a);
+    Tensor c = torch::empty_like(a);
+    double best = 0;
+    for (int i = 0; i < 12; ++i) {
+      const auto start = std::chrono::steady_clock::now();
+      at::mm_out(c, a, b);
+      const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      best = std::max(best, 2.0 * n * n * n / seconds / 1e9);
+    }
+    return best;
   });
 }
 

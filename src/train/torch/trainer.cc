@@ -35,7 +35,7 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 struct Window {
   double loss = 0, targets = 0, norm = 0;
   int64_t tokens = 0, steps = 0;
-  double seconds = 0;
+  double seconds = 0, operations = 0;
   std::vector<double> kind_loss, kind_targets;
   std::vector<Tensor> loads;  // per layer [E + 1] FP64
 
@@ -58,7 +58,7 @@ class Trainer {
   Trainer(Recipe recipe, const RunOptions& options) : recipe_(std::move(recipe)), options_(options) {}
 
   Status run() {
-    set_threads(recipe_.threads);
+    prepare(recipe_.threads);
     ZAYA_ASSIGN(collective_, Collective::from_environment(torch::kCPU));
     ZAYA_RETURN_IF_ERROR(open());
     std::signal(SIGINT, [](int) { stop_requested = 1; });
@@ -172,7 +172,9 @@ class Trainer {
       ZAYA_ASSIGN(ExampleBatch batch, stream.next());
       for (const Example& example : batch) {
         tokens += static_cast<int64_t>(example.tokens.size());
-        targets += std::accumulate(example.loss.begin(), example.loss.end(), int64_t{0});
+        const int64_t counted = std::accumulate(example.loss.begin(), example.loss.end(), int64_t{0});
+        targets += counted;
+        window_.operations += operations_of(static_cast<int64_t>(example.tokens.size()), counted);
       }
       batches.push_back(std::move(batch));
     }
@@ -216,6 +218,13 @@ class Trainer {
                     "smaller learning rates, or a smaller clip");
     }
     return Status();
+  }
+
+  // Floating-point operations of one document's passes, forward and backward, that the formulas ask for.
+  double operations_of(int64_t length, int64_t targets) const {
+    const Architecture& a = recipe_.architecture;
+    return 6 * (forward_products(a) * static_cast<double>(length) + head_products(a) * static_cast<double>(targets) +
+                attention_products(a, length));
   }
 
   void forward_backward(const ExampleBatch& examples, const Compute& compute, int64_t targets,
@@ -273,6 +282,7 @@ class Trainer {
         {"entropy", mean},
         {"lowest_entropy", *std::min_element(entropies.begin(), entropies.end())},
         {"tokens_per_second", speed},
+        {"gflops", window_.operations / std::max(1e-9, window_.seconds) / 1e9},
         {"seconds", progress_.seconds},
         {"dropped", stream.dropped()},
     };
