@@ -54,6 +54,7 @@ class MergeNorm : public Function<MergeNorm> {
   static tensor_list forward(AutogradContext* context, const Tensor& branch, const Tensor& residual,
                              const Tensor& scale, const Tensor& bias, const Tensor& rscale, const Tensor& rbias,
                              const Tensor& norm, double epsilon, bool bf16) {
+    context->set_materialize_grads(false);  // nobody may read the last stream
     const int64_t n = residual.size(0), width = residual.size(1);
     const Tensor stream = branch.defined() ? torch::empty_like(residual) : residual;
     const Tensor normed = torch::empty({n, width}, residual.options().dtype(bf16 ? torch::kBFloat16 : torch::kFloat32));
@@ -176,7 +177,7 @@ class Attend : public Function<Attend> {
     const Tensor keys = k.repeat_interleave(repeat, 0), values = v.repeat_interleave(repeat, 0);
     // [N, Q, D], so that the output projection reads rows.
     const Tensor out = torch::empty({q.size(1), q.size(0), q.size(2)}, q.options());
-    const Tensor log_sums = torch::empty({q.size(0), q.size(1)}, q.options().dtype(torch::kFloat32));
+    const Tensor log_sums = torch::empty({q.size(1), q.size(0)}, q.options().dtype(torch::kFloat32));
     for (size_t d = 0; d + 1 < starts.size(); ++d) {
       const int64_t first = starts[d], count = starts[d + 1] - first;
       const auto mask = mask_of(count, window, q);
@@ -184,7 +185,7 @@ class Attend : public Function<Attend> {
           slice(q, first, count), slice(keys, first, count), slice(values, first, count), 0.0, !mask.has_value(), mask,
           scale_of(q));
       out.narrow(0, first, count).copy_(part.squeeze(0).transpose(0, 1));
-      log_sums.narrow(1, first, count).copy_(sums.squeeze(0));
+      log_sums.narrow(0, first, count).copy_(sums.squeeze(0).t());
     }
     context->save_for_backward({q, keys, values, out, log_sums});
     context->saved_data["starts"] = starts;
@@ -205,7 +206,7 @@ class Attend : public Function<Attend> {
       const auto mask = mask_of(count, window, q);
       const auto [a, b, c] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
           slice(dout, first, count), slice(q, first, count), slice(keys, first, count), slice(values, first, count),
-          slice(out, first, count), log_sums.narrow(1, first, count).unsqueeze(0), 0.0, !mask.has_value(), mask,
+          slice(out, first, count), log_sums.narrow(0, first, count).t().unsqueeze(0), 0.0, !mask.has_value(), mask,
           scale_of(q));
       dq.narrow(1, first, count).copy_(a.squeeze(0));
       dkeys.narrow(1, first, count).copy_(b.squeeze(0));

@@ -4,6 +4,7 @@
 #include <torch/utils.h>
 
 #include <cmath>
+#include <map>
 
 #include "train/torch/network.h"
 #include "train/torch/optimizer.h"
@@ -61,18 +62,18 @@ std::vector<std::vector<uint8_t>> all_loss(const std::vector<std::vector<int32_t
   return result;
 }
 
-struct Run {
+struct Outcome {
   double loss = 0;
   std::map<std::string, Tensor> gradients;
 };
 
-Run run(Weights& weights, const Architecture& architecture, const std::vector<std::vector<int32_t>>& documents,
+Outcome run(Weights& weights, const Architecture& architecture, const std::vector<std::vector<int32_t>>& documents,
         const Compute& compute) {
   const Batch batch = make_batch(documents, all_loss(documents));
   const ForwardResult pass = forward(weights, architecture, batch, compute);
   const Tensor loss = loss_sum(weights, architecture, pass.hidden, batch, compute);
   loss.backward();
-  Run result;
+  Outcome result;
   result.loss = loss.item<double>();
   for (const NamedParameter& p : parameters(weights, architecture)) {
     if (!p.tensor->grad().defined()) continue;
@@ -82,7 +83,7 @@ Run run(Weights& weights, const Architecture& architecture, const std::vector<st
   return result;
 }
 
-void expect_close(const Run& a, const Run& b, double tolerance) {
+void expect_close(const Outcome& a, const Outcome& b, double tolerance) {
   EXPECT_NEAR(a.loss, b.loss, tolerance * std::abs(b.loss));
   ASSERT_EQ(a.gradients.size(), b.gradients.size());
   for (const auto& [name, gradient] : b.gradients) {
@@ -98,7 +99,7 @@ TEST(Network, GradientsAreTheSlopesOfTheLoss) {
   const auto text = documents({17, 5});
   for (const bool fused : {false, true}) {
     const Compute compute{.fused = fused};
-    const Run at = run(weights, architecture, text, compute);
+    const Outcome at = run(weights, architecture, text, compute);
     auto generator = at::make_generator<at::CPUGeneratorImpl>(uint64_t{5});
     for (const NamedParameter& p : parameters(weights, architecture)) {
       if (!at.gradients.contains(p.name)) continue;
@@ -154,10 +155,10 @@ TEST(Network, APackedBatchIsItsDocumentsAlone) {
   const auto text = documents({20, 3, 1, 33, 12});
   for (const bool fused : {false, true}) {
     const Compute compute{.fused = fused};
-    const Run packed = run(weights, architecture, text, compute);
-    Run alone;
+    const Outcome packed = run(weights, architecture, text, compute);
+    Outcome alone;
     for (const auto& document : text) {
-      const Run one = run(weights, architecture, {document}, compute);
+      const Outcome one = run(weights, architecture, {document}, compute);
       alone.loss += one.loss;
       for (const auto& [name, gradient] : one.gradients) {
         Tensor& sum = alone.gradients[name];
@@ -187,8 +188,8 @@ TEST(Network, CheckpointedLayersGiveTheSameGradients) {
   Weights weights = random_weights(architecture);
   const auto text = documents({20, 7});
   for (const bool fused : {false, true}) {
-    const Run kept = run(weights, architecture, text, {.fused = fused});
-    const Run again = run(weights, architecture, text, {.fused = fused, .checkpoint_layers = true});
+    const Outcome kept = run(weights, architecture, text, {.fused = fused});
+    const Outcome again = run(weights, architecture, text, {.fused = fused, .checkpoint_layers = true});
     expect_close(again, kept, 1e-6);
   }
 }
@@ -198,7 +199,7 @@ TEST(Network, Bf16StaysNearFp32) {
   Weights weights = initial_weights(architecture, 1, 0.5);
   require_gradients(weights, architecture);
   const auto text = documents({40, 24});
-  const Run exact = run(weights, architecture, text, {}), rounded = run(weights, architecture, text, {.bf16 = true});
+  const Outcome exact = run(weights, architecture, text, {}), rounded = run(weights, architecture, text, {.bf16 = true});
   EXPECT_NEAR(rounded.loss, exact.loss, 0.01 * exact.loss);
   const std::string name = "model.embed_tokens.weight";
   const double error = (rounded.gradients.at(name) - exact.gradients.at(name)).norm().item<double>();
@@ -213,7 +214,7 @@ TEST(Network, AblationsTrainToo) {
     if (which == 2) architecture.residual_scaling = false;
     Weights weights = initial_weights(architecture, 1, 0.5);
     require_gradients(weights, architecture);
-    const Run result = run(weights, architecture, documents({20, 5}), {});
+    const Outcome result = run(weights, architecture, documents({20, 5}), {});
     EXPECT_TRUE(std::isfinite(result.loss));
     EXPECT_EQ(result.gradients.contains("model.layers.0.self_attn.qkv_proj.conv_qk_grouped.weight"), which != 0);
     EXPECT_EQ(result.gradients.contains("model.layers.0.mlp.gate.router_mlp.fc1.weight"), which != 1);

@@ -2,6 +2,13 @@
 // gloo stays behind pointers inside libtorch, and nothing declared here is defined or called by us.
 #pragma once
 
+#include <chrono>
+
 namespace gloo {
-class Context;
-}
+
+class Context {
+ public:
+  void setTimeout(std::chrono::milliseconds timeout);
+};
+
+}  // namespace gloo
