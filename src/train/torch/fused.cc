@@ -51,9 +51,14 @@ kernels::MergeVectors vectors(const Tensor& scale, const Tensor& bias, const Ten
 
 class MergeNorm : public Function<MergeNorm> {
  public:
-  static tensor_list forward(AutogradContext* context, const Tensor& branch, const Tensor& residual,
-                             const Tensor& scale, const Tensor& bias, const Tensor& rscale, const Tensor& rbias,
+  // Without a branch, the merge's vectors are not there either (an absent tensor must come as no tensor at all).
+  static tensor_list forward(AutogradContext* context, const std::optional<Tensor>& given, const Tensor& residual,
+                             const std::optional<Tensor>& given_scale, const std::optional<Tensor>& given_bias,
+                             const std::optional<Tensor>& given_rscale, const std::optional<Tensor>& given_rbias,
                              const Tensor& norm, double epsilon, bool bf16) {
+    const Tensor none, &branch = given ? *given : none, &scale = given ? *given_scale : none,
+                       &bias = given ? *given_bias : none, &rscale = given ? *given_rscale : none,
+                       &rbias = given ? *given_rbias : none;
     context->set_materialize_grads(false);  // nobody may read the last stream
     const int64_t n = residual.size(0), width = residual.size(1);
     const Tensor stream = branch.defined() ? torch::empty_like(residual) : residual;
@@ -363,8 +368,10 @@ bool covers(const Architecture& architecture) {
 
 Normed merge_norm(const Tensor& branch, const Tensor& residual, const MergeWeights& m, const Tensor& norm,
                   double epsilon, bool bf16) {
-  const tensor_list out = MergeNorm::apply(branch, residual, m.branch_scale, m.branch_bias, m.residual_scale,
-                                           m.residual_bias, norm, epsilon, bf16);
+  const auto maybe = [&](const Tensor& x) { return branch.defined() ? std::optional<Tensor>(x) : std::nullopt; };
+  const tensor_list out =
+      MergeNorm::apply(maybe(branch), residual, maybe(m.branch_scale), maybe(m.branch_bias), maybe(m.residual_scale),
+                       maybe(m.residual_bias), norm, epsilon, bf16);
   return {out.size() > 1 ? out[1] : residual, out[0]};
 }
 

@@ -124,7 +124,8 @@ class Checkpointed : public Function<Checkpointed> {
   using Run = std::function<State(const State&)>;
 
   static tensor_list forward(AutogradContext* context, const Tensor& stream, const Tensor& normed,
-                             const Tensor& router, Run* run) {
+                             const std::optional<Tensor>& given, Run* run) {
+    const Tensor router = given.value_or(Tensor());
     State out;
     {
       const torch::NoGradGuard no_grad;
@@ -224,7 +225,9 @@ ForwardResult forward(const Weights& weights, const Architecture& architecture, 
     tape->runs.push_back([run, load = &result.loads[i]](const State& in) {
       return run.run(in, torch::GradMode::is_enabled() ? nullptr : load);
     });
-    const tensor_list out = Checkpointed::apply(state.stream, state.normed, state.router, &tape->runs.back());
+    // An absent tensor must come as no tensor at all.
+    const auto router = state.router.defined() ? std::optional<Tensor>(state.router) : std::nullopt;
+    const tensor_list out = Checkpointed::apply(state.stream, state.normed, router, &tape->runs.back());
     state = {out[0], out[1], out.size() > 2 ? out[2] : Tensor()};
   }
   result.tape = std::move(tape);
