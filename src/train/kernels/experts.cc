@@ -56,17 +56,23 @@ void swiglu_backward(Range rows, int64_t width, const T* hidden, const T* dout, 
 
 template <class T>
 void gather(Range rows, int64_t width, const int64_t* index, const T* from, T* to) {
+  const size_t bytes = static_cast<size_t>(width) * sizeof(T);
   for (int64_t r = rows.begin; r < rows.end; ++r) {
-    std::memcpy(to + r * width, from + index[r] * width, static_cast<size_t>(width) * sizeof(T));
+    if (index[r] < 0) {
+      std::memset(to + r * width, 0, bytes);
+    } else {
+      std::memcpy(to + r * width, from + index[r] * width, bytes);
+    }
   }
 }
 
 template <class T>
 void scatter_weighted(Range rows, int64_t width, const int64_t* index, const float* weight, const T* from, T* to) {
   for (int64_t r = rows.begin; r < rows.end; ++r) {
+    if (index[r] < 0) continue;
     const T* in = from + r * width;
     T* out = to + index[r] * width;
-    const float w = weight[r];
+    const float w = weight != nullptr ? weight[index[r]] : 1;
 #pragma omp simd
     for (int64_t i = 0; i < width; ++i) assign(out[i], to_float(in[i]) * w);
   }
@@ -76,9 +82,13 @@ template <class T>
 void gather_weighted(Range rows, int64_t width, const int64_t* index, const float* weight, const T* dout, const T* ys,
                      T* dys, float* dweight) {
   for (int64_t r = rows.begin; r < rows.end; ++r) {
-    const T *d = dout + index[r] * width, *y = ys + r * width;
     T* to = dys + r * width;
-    const float w = weight[r];
+    if (index[r] < 0) {
+      std::memset(to, 0, static_cast<size_t>(width) * sizeof(T));
+      continue;
+    }
+    const T *d = dout + index[r] * width, *y = ys + r * width;
+    const float w = weight[index[r]];
     float dot = 0;
 #pragma omp simd reduction(+ : dot)
     for (int64_t i = 0; i < width; ++i) {
@@ -86,7 +96,7 @@ void gather_weighted(Range rows, int64_t width, const int64_t* index, const floa
       dot += gradient * to_float(y[i]);
       assign(to[i], gradient * w);
     }
-    dweight[r] = dot;
+    dweight[index[r]] = dot;
   }
 }
 
@@ -94,6 +104,11 @@ template <class T>
 void cross_entropy(Range rows, int64_t classes, const int64_t* targets, T* logits, float* losses) {
   for (int64_t r = rows.begin; r < rows.end; ++r) {
     T* row = logits + r * classes;
+    if (targets[r] < 0) {
+      std::memset(row, 0, static_cast<size_t>(classes) * sizeof(T));
+      losses[r] = 0;
+      continue;
+    }
     float highest = -INFINITY;
 #pragma omp simd reduction(max : highest)
     for (int64_t i = 0; i < classes; ++i) {

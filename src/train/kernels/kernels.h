@@ -75,15 +75,18 @@ void swiglu(Range rows, int64_t width, const T* hidden, T* out);
 template <class T>
 void swiglu_backward(Range rows, int64_t width, const T* hidden, const T* dout, T* dhidden, T* out);
 
+// The rows of one expert are padded to a multiple, so that products come in few shapes: index −1 is such a row, which is
+// zero where it is read and is written nowhere.
+
 // to[r] = from[index[r]].
 template <class T>
 void gather(Range rows, int64_t width, const int64_t* index, const T* from, T* to);
 
-// to[index[r]] = weight[r] · from[r].
+// to[index[r]] = weight[index[r]] · from[r]; a null weight is one.
 template <class T>
 void scatter_weighted(Range rows, int64_t width, const int64_t* index, const float* weight, const T* from, T* to);
 
-// dys[r] = weight[r] · dout[index[r]]; dweight[r] = dout[index[r]] · ys[r].
+// dys[r] = weight[index[r]] · dout[index[r]]; dweight[index[r]] = dout[index[r]] · ys[r].
 template <class T>
 void gather_weighted(Range rows, int64_t width, const int64_t* index, const float* weight, const T* dout, const T* ys,
                      T* dys, float* dweight);
@@ -91,6 +94,7 @@ void gather_weighted(Range rows, int64_t width, const int64_t* index, const floa
 // ---- the loss (experts.cc)
 
 // losses[r] = −log softmax(logits[r])[targets[r]]; logits become softmax − onehot, the gradient.
+// A negative target is no row: both are zero.
 template <class T>
 void cross_entropy(Range rows, int64_t classes, const int64_t* targets, T* logits, float* losses);
 

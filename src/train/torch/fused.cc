@@ -32,6 +32,10 @@ void typed(const Tensor& tensor, const Work& work) {
   }
 }
 
+// oneDNN generates machine code for each new shape of a product, which takes longer than a small product itself, and
+// keeps what it generated: rows come in multiples.
+int64_t padded(int64_t rows) { return (rows + 63) / 64 * 64; }
+
 // Splits the rows over the threads in fixed parts, so that sums over rows do not depend on who was free.
 template <class Work>
 void parallel(int64_t rows, const Work& work) {
@@ -240,24 +244,24 @@ class Experts : public Function<Experts> {
   static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& weight, const Tensor& gate_up,
                         const Tensor& down, const Tensor& choice) {
     const int64_t experts = gate_up.size(0), width = down.size(2), hidden_size = x.size(1), n = x.size(0);
-    // A counting sort of the tokens by expert; those that skip come last and are left out.
+    // A counting sort of the tokens by expert; those that skip are left out.
     const auto* chosen = data<const int64_t>(choice);
-    std::vector<int64_t> bounds(static_cast<size_t>(experts) + 2, 0);
-    for (int64_t t = 0; t < n; ++t) ++bounds[static_cast<size_t>(chosen[t]) + 1];
-    for (size_t e = 1; e < bounds.size(); ++e) bounds[e] += bounds[e - 1];
-    const Tensor order = torch::empty({n}, torch::kInt64);
-    {
-      std::vector<int64_t> next(bounds.begin(), bounds.end() - 1);
-      auto* to = data<int64_t>(order);
-      for (int64_t t = 0; t < n; ++t) to[next[static_cast<size_t>(chosen[t])]++] = t;
-    }
-    bounds.pop_back();
+    std::vector<int64_t> counts(static_cast<size_t>(experts) + 1, 0), bounds = {0};
+    for (int64_t t = 0; t < n; ++t) ++counts[static_cast<size_t>(chosen[t])];
+    for (int64_t e = 0; e < experts; ++e) bounds.push_back(bounds.back() + padded(counts[static_cast<size_t>(e)]));
     const int64_t rows = bounds.back();
-    const Tensor index = order.narrow(0, 0, rows);
+    const bool all = counts.back() == 0;
+    const Tensor index = torch::full({rows}, -1, torch::kInt64);
+    {
+      std::vector<int64_t> next = bounds;
+      auto* to = data<int64_t>(index);
+      for (int64_t t = 0; t < n; ++t) {
+        if (chosen[t] < experts) to[next[static_cast<size_t>(chosen[t])]++] = t;
+      }
+    }
     const Tensor xs = torch::empty({rows, hidden_size}, x.options()), ys = torch::empty_like(xs);
     const Tensor hidden = torch::empty({rows, 2 * width}, x.options()), act = torch::empty({rows, width}, x.options());
-    const Tensor out = rows == n ? torch::empty_like(x) : torch::zeros_like(x);
-    const Tensor ps = weight.view({-1}).index_select(0, index);
+    const Tensor out = all ? torch::empty_like(x) : torch::zeros_like(x);
     typed(x, [&]<class T>() {
       parallel(rows, [&](Range r, int64_t) {
         kernels::gather<T>(r, hidden_size, data<const int64_t>(index), data<T>(x), data<T>(xs));
@@ -266,33 +270,33 @@ class Experts : public Function<Experts> {
       parallel(rows, [&](Range r, int64_t) { kernels::swiglu<T>(r, width, data<T>(hidden), data<T>(act)); });
       products(bounds, ys, act, down, true);
       parallel(rows, [&](Range r, int64_t) {
-        kernels::scatter_weighted<T>(r, hidden_size, data<const int64_t>(index), data<float>(ps), data<T>(ys),
+        kernels::scatter_weighted<T>(r, hidden_size, data<const int64_t>(index), data<float>(weight), data<T>(ys),
                                      data<T>(out));
       });
     });
-    context->save_for_backward({xs, hidden, ys, ps, index, gate_up, down});
+    context->save_for_backward({xs, hidden, ys, weight, index, gate_up, down});
     context->saved_data["bounds"] = bounds;
-    context->saved_data["tokens"] = n;
+    context->saved_data["all"] = all;
     return out;
   }
 
   static tensor_list backward(AutogradContext* context, tensor_list gradients) {
     const auto saved = context->get_saved_variables();
-    const Tensor &xs = saved[0], &hidden = saved[1], &ys = saved[2], &ps = saved[3], &index = saved[4],
+    const Tensor &xs = saved[0], &hidden = saved[1], &ys = saved[2], &weight = saved[3], &index = saved[4],
                  &gate_up = saved[5], &down = saved[6];
     const std::vector<int64_t> bounds = context->saved_data["bounds"].toIntVector();
-    const int64_t n = context->saved_data["tokens"].toInt(), rows = xs.size(0), width = down.size(2), h = xs.size(1);
+    const bool all = context->saved_data["all"].toBool();
+    const int64_t n = weight.size(0), rows = xs.size(0), width = down.size(2), h = xs.size(1);
     const Tensor dout = gradients[0].contiguous();
     const Tensor dys = torch::empty_like(ys), dact = torch::empty({rows, width}, xs.options());
     const Tensor act = torch::empty_like(dact), dhidden = torch::empty_like(hidden), dxs = torch::empty_like(xs);
-    const Tensor dps = torch::empty({rows}, torch::kFloat32), dweight = torch::zeros({n, 1}, torch::kFloat32);
-    const Tensor dx = rows == n ? torch::empty({n, h}, xs.options()) : torch::zeros({n, h}, xs.options());
+    const Tensor dweight = torch::zeros({n, 1}, torch::kFloat32);
+    const Tensor dx = all ? torch::empty({n, h}, xs.options()) : torch::zeros({n, h}, xs.options());
     const Tensor dgate_up = torch::zeros_like(gate_up), ddown = torch::zeros_like(down);
-    const Tensor ones = torch::ones({rows}, torch::kFloat32);
     typed(xs, [&]<class T>() {
       parallel(rows, [&](Range r, int64_t) {
-        kernels::gather_weighted<T>(r, h, data<const int64_t>(index), data<float>(ps), data<T>(dout), data<T>(ys),
-                                    data<T>(dys), data<float>(dps));
+        kernels::gather_weighted<T>(r, h, data<const int64_t>(index), data<float>(weight), data<T>(dout), data<T>(ys),
+                                    data<T>(dys), data<float>(dweight));
       });
       products(bounds, dact, dys, down, false);
       parallel(rows, [&](Range r, int64_t) {
@@ -302,10 +306,9 @@ class Experts : public Function<Experts> {
       products(bounds, dxs, dhidden, gate_up, false);
       weight_products(bounds, dgate_up, dhidden, xs);
       parallel(rows, [&](Range r, int64_t) {
-        kernels::scatter_weighted<T>(r, h, data<const int64_t>(index), data<float>(ones), data<T>(dxs), data<T>(dx));
+        kernels::scatter_weighted<T>(r, h, data<const int64_t>(index), nullptr, data<T>(dxs), data<T>(dx));
       });
     });
-    dweight.view({-1}).index_copy_(0, index, dps);
     return {dx, dweight, dgate_up, ddown, Tensor()};
   }
 
@@ -337,15 +340,19 @@ class HeadLoss : public Function<HeadLoss> {
  public:
   static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& head, const Tensor& targets,
                         Tensor* losses) {
-    const Tensor logits = x.mm(head.t());
-    const Tensor terms = torch::empty({x.size(0)}, torch::kFloat32);
+    const int64_t rows = x.size(0), extra = padded(rows) - rows;
+    const Tensor in = extra == 0 ? x : torch::cat({x, torch::zeros({extra, x.size(1)}, x.options())});
+    const Tensor wanted = extra == 0 ? targets : torch::cat({targets, torch::full({extra}, -1, targets.options())});
+    const Tensor logits = in.mm(head.t());
+    const Tensor terms = torch::empty({rows + extra}, torch::kFloat32);
     typed(x, [&]<class T>() {
-      parallel(x.size(0), [&](Range rows, int64_t) {
-        kernels::cross_entropy<T>(rows, head.size(0), data<const int64_t>(targets), data<T>(logits), data<float>(terms));
+      parallel(rows + extra, [&](Range r, int64_t) {
+        kernels::cross_entropy<T>(r, head.size(0), data<const int64_t>(wanted), data<T>(logits), data<float>(terms));
       });
     });
-    context->save_for_backward({x, head, logits});  // by now the gradient by the logits
-    if (losses != nullptr) *losses = terms;
+    context->save_for_backward({in, head, logits});  // by now the gradient by the logits
+    context->saved_data["rows"] = rows;
+    if (losses != nullptr) *losses = terms.narrow(0, 0, rows);
     return terms.sum(torch::kFloat64).to(torch::kFloat32);
   }
 
@@ -353,7 +360,7 @@ class HeadLoss : public Function<HeadLoss> {
     const auto saved = context->get_saved_variables();
     const Tensor factor = gradients[0].to(saved[2].scalar_type());
     // The factor goes onto the smaller results.
-    const Tensor dx = saved[2].mm(saved[1]).mul_(factor);
+    const Tensor dx = saved[2].mm(saved[1]).mul_(factor).narrow(0, 0, context->saved_data["rows"].toInt());
     const Tensor dhead = saved[2].t().mm(saved[0]).to(torch::kFloat32).mul_(gradients[0]);
     return {dx, dhead.to(saved[1].scalar_type()), Tensor(), Tensor()};
   }

@@ -59,7 +59,10 @@ class LayerForward {
     const Tensor biased = p.detach() + w_.balancing_biases;
     const int64_t k = config_.experts_per_token;
     const Tensor choice = k == 1 ? biased.argmax(1, true) : std::get<1>(biased.topk(k, 1));
-    if (load != nullptr) *load = choice.reshape({-1}).bincount({}, config_.router_classes());
+    if (load != nullptr) {
+      const Tensor counted = choice.narrow(0, 0, batch_.size() - batch_.padding);
+      *load = counted.reshape({-1}).bincount({}, config_.router_classes());
+    }
     const Tensor weight = p.gather(1, choice);
     const Tensor branch = compute_.fused && k == 1 ? fused::experts(x, choice, weight, w_.gate_up, w_.down)
                                                    : ops::experts(x, choice, weight, w_.gate_up, w_.down, compute_.bf16);
@@ -177,7 +180,7 @@ struct Tape {
 }  // namespace
 
 Batch make_batch(const std::vector<std::vector<int32_t>>& documents, const std::vector<std::vector<uint8_t>>& loss,
-                 torch::Device device) {
+                 int64_t multiple, torch::Device device) {
   Batch batch;
   std::vector<int64_t> tokens, positions, rows, targets;
   for (size_t d = 0; d < documents.size(); ++d) {
@@ -192,6 +195,11 @@ Batch make_batch(const std::vector<std::vector<int32_t>>& documents, const std::
     }
   }
   batch.starts.push_back(static_cast<int64_t>(tokens.size()));
+  while (static_cast<int64_t>(tokens.size()) % multiple != 0) {
+    tokens.push_back(0);
+    positions.push_back(batch.padding++);
+  }
+  if (batch.padding > 0) batch.starts.push_back(static_cast<int64_t>(tokens.size()));
   const auto on_device = [&](const std::vector<int64_t>& values) { return torch::tensor(values, torch::kInt64).to(device); };
   batch.tokens = on_device(tokens);
   batch.positions = on_device(positions);

@@ -25,11 +25,13 @@ struct Batch {
   Tensor targets;               // [M] int64: those next tokens
 
   int64_t size() const { return starts.back(); }
+  int64_t padding = 0;  // tokens at the end that are no example's: a document of their own, and in no load
 };
 
 // Builds a batch from documents; loss[d][t] says whether predicting document d's token t counts (t = 0 never does).
+// The tokens' number is padded to a multiple of `multiple`.
 Batch make_batch(const std::vector<std::vector<int32_t>>& documents, const std::vector<std::vector<uint8_t>>& loss,
-                 torch::Device device = torch::kCPU);
+                 int64_t multiple = 1, torch::Device device = torch::kCPU);
 
 // How to compute.
 struct Compute {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <thread>
 
 namespace zaya::train {
 namespace {
@@ -36,7 +37,8 @@ Tensor newton_schulz(const Tensor& x, bool bf16) {
   return tall ? y.transpose(1, 2) : y;
 }
 
-Optimizer::Optimizer(Weights& weights, const Architecture& architecture, bool bf16) : bf16_(bf16) {
+Optimizer::Optimizer(Weights& weights, const Architecture& architecture, bool bf16, size_t threads)
+    : bf16_(bf16), threads_(threads) {
   for (const NamedParameter& parameter : parameters(weights, architecture)) {
     Entry entry{parameter, torch::zeros_like(*parameter.tensor), {}};
     if (parameter.kind != ParameterKind::matrix) entry.second = torch::zeros_like(*parameter.tensor);
@@ -84,7 +86,17 @@ void Optimizer::muon(const OptimizerRecipe& recipe, double rate) {
       entry->first.lerp_(gradient, 1 - recipe.muon_momentum);
       updates.push_back(matrices_of(entry->parameter, gradient.lerp(entry->first, recipe.muon_momentum)));
     }
-    const Tensor steps = newton_schulz(torch::cat(updates), bf16_);
+    std::vector<Tensor> parts = torch::cat(updates).chunk(static_cast<int64_t>(threads_));
+    std::vector<std::thread> workers;
+    for (size_t i = 1; i < parts.size(); ++i) {
+      workers.emplace_back([this, &part = parts[i]] {
+        const torch::NoGradGuard no_grad_here;
+        part = newton_schulz(part, bf16_);
+      });
+    }
+    parts[0] = newton_schulz(parts[0], bf16_);
+    for (std::thread& worker : workers) worker.join();
+    const Tensor steps = torch::cat(parts);
     const double scale = 0.2 * std::sqrt(static_cast<double>(std::max(shape.first, shape.second)));
     int64_t first = 0;
     for (size_t i = 0; i < entries.size(); ++i) {

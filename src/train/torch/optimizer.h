@@ -21,7 +21,8 @@ Tensor newton_schulz(const Tensor& x, bool bf16);
 // The state and the steps of all parameters. Everything is FP32.
 class Optimizer {
  public:
-  Optimizer(Weights& weights, const Architecture& architecture, bool bf16);
+  // `threads` share Muon's products.
+  Optimizer(Weights& weights, const Architecture& architecture, bool bf16, size_t threads = 1);
 
   // One step from the parameters' gradients, which are cleared. `factor` scales the learning rates. Returns the norm of
   // all gradients before clipping.
@@ -55,6 +56,7 @@ class Optimizer {
 
   std::vector<Entry> matrices_, others_, balancing_;
   bool bf16_;
+  size_t threads_;
   int64_t steps_ = 0;
 };
 

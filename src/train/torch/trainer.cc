@@ -9,6 +9,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <thread>
 
 #include "base/file.h"
 #include "train/data.h"
@@ -53,12 +54,34 @@ struct Window {
   }
 };
 
+// The tokens of a batch come in multiples of this: oneDNN makes code for each new shape.
+constexpr int64_t kTokenMultiple = 64;
+
+// One thread of a process with batches of its own. Its weights are the model's memory, with gradients apart: threads then
+// meet once a step instead of in every operation, which is what lets them run beside other programs.
+struct Worker {
+  Weights weights;
+  std::vector<Tensor> loads;  // per layer [E + 1] FP64
+  Tensor kind_loss, kind_targets;
+  Status status;
+
+  void clear(const Architecture& architecture, int64_t kinds) {
+    const auto f64 = torch::TensorOptions().dtype(torch::kFloat64);
+    loads.clear();
+    for (size_t i = 0; i < weights.layers.size(); ++i) {
+      loads.push_back(torch::zeros({architecture.model.router_classes()}, f64));
+    }
+    kind_loss = torch::zeros({kinds}, f64);
+    kind_targets = torch::zeros({kinds}, f64);
+  }
+};
+
 class Trainer {
  public:
   Trainer(Recipe recipe, const RunOptions& options) : recipe_(std::move(recipe)), options_(options) {}
 
   Status run() {
-    prepare(recipe_.threads);
+    prepare(1);
     ZAYA_ASSIGN(collective_, Collective::from_environment(torch::kCPU));
     ZAYA_RETURN_IF_ERROR(open());
     std::signal(SIGINT, [](int) { stop_requested = 1; });
@@ -101,7 +124,17 @@ class Trainer {
       return Status(Code::invalid_argument, "run.context exceeds the model's positions");
     }
     require_gradients(weights_, architecture);
-    optimizer_ = std::make_unique<Optimizer>(weights_, architecture, recipe_.bf16);
+    const auto threads = static_cast<size_t>(
+        recipe_.threads > 0 ? recipe_.threads : static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
+    optimizer_ = std::make_unique<Optimizer>(weights_, architecture, recipe_.bf16, threads);
+    workers_.resize(threads);
+    for (size_t w = 0; w < threads; ++w) {
+      workers_[w].weights = weights_;
+      if (w == 0) continue;
+      for (const NamedParameter& p : parameters(workers_[w].weights, architecture)) {
+        *p.tensor = p.tensor->detach().requires_grad_(p.tensor->requires_grad());
+      }
+    }
     std::error_code error;
     std::filesystem::create_directories(recipe_.out, error);
     if (error) return Status(Code::io_error, fmt::format("cannot make {}: {}", recipe_.out.string(), error.message()));
@@ -179,17 +212,26 @@ class Trainer {
       batches.push_back(std::move(batch));
     }
     const auto kinds = static_cast<int64_t>(stream.kinds().size());
-    const auto f64 = torch::TensorOptions().dtype(torch::kFloat64);
-    Tensor kind_loss = torch::zeros({kinds}, f64), kind_targets = torch::zeros({kinds}, f64);
-    std::vector<Tensor> loads;
-    for (size_t i = 0; i < weights_.layers.size(); ++i) {
-      loads.push_back(torch::zeros({recipe_.architecture.model.router_classes()}, f64));
-    }
-    const Compute compute{.bf16 = recipe_.bf16, .fused = recipe_.fused, .checkpoint_layers = recipe_.checkpoint_layers};
+    std::vector<const ExampleBatch*> mine;
     for (size_t i = 0; i < batches.size(); ++i) {
-      if (static_cast<int>(i % static_cast<size_t>(collective_->size())) != collective_->rank()) continue;
-      forward_backward(batches[i], compute, targets, loads, kind_loss, kind_targets);
+      if (static_cast<int>(i % static_cast<size_t>(collective_->size())) == collective_->rank()) mine.push_back(&batches[i]);
     }
+    // Batch i belongs to worker i mod workers; sums over workers are taken in their order, whoever was first.
+    std::vector<std::thread> threads;
+    for (size_t w = 0; w < workers_.size(); ++w) {
+      workers_[w].clear(recipe_.architecture, kinds);
+      threads.emplace_back([&, w] {
+        workers_[w].status = guarded([&]() -> Status {
+          for (size_t i = w; i < mine.size(); i += workers_.size()) forward_backward(workers_[w], *mine[i], targets);
+          return Status();
+        });
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    for (Worker& worker : workers_) ZAYA_RETURN_IF_ERROR(worker.status);
+    gather_gradients();
+    Tensor &kind_loss = workers_[0].kind_loss, &kind_targets = workers_[0].kind_targets;
+    std::vector<Tensor>& loads = workers_[0].loads;
     share(loads, kind_loss, kind_targets);
 
     const double factor = rate_factor(progress_.stage_step, stage.steps, stage.optimizer);
@@ -227,8 +269,7 @@ class Trainer {
                 attention_products(a, length));
   }
 
-  void forward_backward(const ExampleBatch& examples, const Compute& compute, int64_t targets,
-                        std::vector<Tensor>& loads, Tensor& kind_loss, Tensor& kind_targets) {
+  void forward_backward(Worker& worker, const ExampleBatch& examples, int64_t targets) {
     std::vector<std::vector<int32_t>> documents;
     std::vector<std::vector<uint8_t>> loss;
     std::vector<int64_t> kinds;
@@ -239,16 +280,40 @@ class Trainer {
                    static_cast<size_t>(std::accumulate(example.loss.begin(), example.loss.end(), int64_t{0})),
                    example.kind);
     }
-    const Batch batch = make_batch(documents, loss);
-    const ForwardResult pass = forward(weights_, recipe_.architecture, batch, compute);
-    for (size_t i = 0; i < loads.size(); ++i) loads[i] += pass.loads[i];
+    const Compute compute{.bf16 = recipe_.bf16, .fused = recipe_.fused, .checkpoint_layers = recipe_.checkpoint_layers};
+    const Batch batch = make_batch(documents, loss, kTokenMultiple);
+    const ForwardResult pass = forward(worker.weights, recipe_.architecture, batch, compute);
+    for (size_t i = 0; i < worker.loads.size(); ++i) worker.loads[i] += pass.loads[i];
     if (batch.targets.size(0) == 0) return;
     Tensor losses;
-    const Tensor sum = loss_sum(weights_, recipe_.architecture, pass.hidden, batch, compute, &losses);
+    const Tensor sum = loss_sum(worker.weights, recipe_.architecture, pass.hidden, batch, compute, &losses);
     (sum / static_cast<double>(targets)).backward();
     const Tensor index = torch::tensor(kinds, torch::kInt64);
-    kind_loss.index_add_(0, index, losses.to(torch::kFloat64));
-    kind_targets.index_add_(0, index, torch::ones_like(losses, torch::kFloat64));
+    worker.kind_loss.index_add_(0, index, losses.to(torch::kFloat64));
+    worker.kind_targets.index_add_(0, index, torch::ones_like(losses, torch::kFloat64));
+  }
+
+  // Adds everything that the workers summed up to the first one's, whose weights are the model's own.
+  void gather_gradients() {
+    const torch::NoGradGuard no_grad;
+    const auto own = parameters(weights_, recipe_.architecture);
+    for (size_t w = 1; w < workers_.size(); ++w) {
+      const auto others = parameters(workers_[w].weights, recipe_.architecture);
+      for (size_t i = 0; i < own.size(); ++i) {
+        const Tensor& gradient = others[i].tensor->grad();
+        if (!gradient.defined()) continue;
+        Tensor& sum = own[i].tensor->mutable_grad();
+        if (sum.defined()) {
+          sum.add_(gradient);
+        } else {
+          sum = gradient;
+        }
+        others[i].tensor->mutable_grad().reset();
+      }
+      for (size_t i = 0; i < workers_[0].loads.size(); ++i) workers_[0].loads[i] += workers_[w].loads[i];
+      workers_[0].kind_loss += workers_[w].kind_loss;
+      workers_[0].kind_targets += workers_[w].kind_targets;
+    }
   }
 
   // Everything that the processes add up. Without a gradient of its own a process gives zeros.
@@ -328,6 +393,7 @@ class Trainer {
   const RunOptions& options_;
   std::unique_ptr<Collective> collective_;
   Weights weights_;
+  std::vector<Worker> workers_;
   std::unique_ptr<Optimizer> optimizer_;
   Progress progress_;
   Window window_;
