@@ -4,8 +4,10 @@
     python tools/train/parity.py --trainer build/train/zaya-train [--zaya build/zaya] [--case NAME ...]
 
 The models are the small random ones of tools/reference/random_models.py, which vary every dimension. Everything is FP32.
- - every parameter's gradient: ‖ours − theirs‖ / ‖theirs‖ at most 1e-4
- - the losses of 20 steps of torch.optim.AdamW from one start: differences at most 1e-4
+ - every parameter's gradient: ‖ours − theirs‖ / ‖theirs‖ at most 1e-4; where FP32 itself is that inexact, at most twice
+   transformers' own distance from FP64
+ - the losses of 20 steps of torch.optim.AdamW from one start: differences at most 1e-4. The rate is 1e-4: with 1e-3 a
+   token at the border between two experts changes sides in 5 of the 29 cases, and the losses part by more
  - the trained checkpoint's logits in libtorch, in the engine (`zaya logits`) and in transformers
 """
 
@@ -44,6 +46,13 @@ def run(*command):
     return done.stdout
 
 
+def exact_gradients(case, ids):
+    model = random_models.make_model(case).double()
+    logits = model(input_ids=ids, use_cache=False).logits.double()
+    torch.nn.functional.cross_entropy(logits[0, :-1], ids[0, 1:]).backward()
+    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
 def gradients(case, arguments, folder, ids, tokens):
     model = random_models.make_model(case)
     loss = loss_of(model, ids)
@@ -52,35 +61,49 @@ def gradients(case, arguments, folder, ids, tokens):
     out = folder / "gradients.safetensors"
     run(arguments.trainer, "gradients", folder / "model", "--tokens", tokens, "--out", out, *arguments.options)
     ours = load_file(out)
-    worst, where = abs(float(ours.pop("loss")) - float(loss)) / float(loss), "loss"
-    missing = {n for n, g in expected.items() if g.abs().max() > 0} ^ {n for n, g in ours.items() if g.abs().max() > 0}
+    exact = None
+    worst, where = abs(float(ours.pop("loss")) - loss.item()) / loss.item(), "loss"
     largest = max(float(g.norm()) for g in expected.values())
+    there = lambda gradients: {n for n, g in gradients.items() if g.norm() > 1e-6 * largest}
+    missing = there(expected) ^ there(ours)
     for name, gradient in expected.items():
-        # A gradient far below the others is itself a difference of rounded numbers.
-        floor = 1e-6 * largest
-        error = float((ours[name].double() - gradient.double()).norm()) / max(float(gradient.norm()), floor)
+        # Zero but for the rounding of what cancels: with a window of one, attention has nothing to choose.
+        if max(float(gradient.norm()), float(ours[name].norm())) <= 1e-6 * largest:
+            continue
+        error = distance(ours[name], gradient)
+        if error > GRADIENT:
+            # Is it we who are off, or FP32? Against FP64, ours may be twice as far as transformers' own.
+            exact = exact or exact_gradients(case, ids)
+            if distance(ours[name], exact[name]) <= 2 * distance(gradient, exact[name]):
+                continue
         if error > worst:
-            worst, where = error, name
+            exact = None
+    worst, where = error, name
     return worst, where, missing
 
 
 def training(case, arguments, folder, ids, tokens):
     model = random_models.make_model(case)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=arguments.rate)
     theirs = []
     for _ in range(STEPS):
         loss = loss_of(model, ids)
-        theirs.append(float(loss))
+        theirs.append(loss.item())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     out = folder / "trained"
     printed = run(arguments.trainer, "gradients", folder / "model", "--tokens", tokens, "--out", out, "--steps", STEPS,
-                  *arguments.options)
+                  "--rate", arguments.rate, *arguments.options)
     ours = [float(line) for line in printed.split()]
     losses = max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
 
-    trained = AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32, attn_implementation="eager")
+    # from_pretrained would set the skip class's balancing bias back to -1, which two cases have otherwise.
+    trained = random_models.make_model(case)
+    unknown = trained.load_state_dict(load_file(out / "model.safetensors"), strict=False)
+    if unknown.unexpected_keys or set(unknown.missing_keys) - {"lm_head.weight"}:
+        sys.exit(f"{case.name}: {unknown}")
+    AutoModelForCausalLM.from_pretrained(out)  # that transformers takes the folder as it is
     with torch.no_grad():
         expected = trained(input_ids=ids, use_cache=False).logits[0].float()
     results = {}
@@ -98,6 +121,7 @@ def main():
     parser.add_argument("--zaya", type=Path, help="the engine's program; without it, its logits are not compared")
     parser.add_argument("--case", action="append", help="only this case (repeatable)")
     parser.add_argument("--tokens", type=int, default=24)
+    parser.add_argument("--rate", type=float, default=1e-4, help="AdamW's learning rate")
     parser.add_argument("--options", nargs="*", default=[], help="more options of the trainer, such as -- --plain")
     arguments = parser.parse_args()
     arguments.options = [f"--{o}" for o in arguments.options]

@@ -32,6 +32,7 @@ inline void prepare(int threads) {
   ::mallopt(M_MMAP_THRESHOLD, 1 << 30);
   ::mallopt(M_TRIM_THRESHOLD, 2'000'000'000);
   ::mallopt(M_TOP_PAD, 64 << 20);
+  ::mallopt(M_ARENA_MAX, 1);  // the heaps of other arenas are small and come and go
   if (threads > 0) at::set_num_threads(threads);
 }
 

@@ -180,7 +180,9 @@ Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const Batch& ba
   const auto heads_first = [](const Tensor& x, int64_t first, int64_t count) {
     return x.narrow(0, first, count).transpose(0, 1).unsqueeze(0);
   };
-  const bool grouped = q.size(1) != k.size(1);
+  // Repeated by hand: with its own grouping, libtorch's CPU attention gives wrong gradients (2.13).
+  const int64_t repeat = q.size(1) / k.size(1);
+  const Tensor keys = k.repeat_interleave(repeat, 1), values = v.repeat_interleave(repeat, 1);
   std::vector<Tensor> parts;
   for (size_t d = 0; d + 1 < batch.starts.size(); ++d) {
     const int64_t first = batch.starts[d], count = batch.starts[d + 1] - first;
@@ -190,8 +192,8 @@ Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const Batch& ba
       mask = ones.tril() & ones.triu(1 - window);
     }
     const Tensor out = at::scaled_dot_product_attention(
-        heads_first(q, first, count), heads_first(k, first, count), heads_first(v, first, count), mask, 0.0,
-        /*is_causal=*/!mask.has_value(), 1 / std::sqrt(static_cast<double>(q.size(2))), grouped);
+        heads_first(q, first, count), heads_first(keys, first, count), heads_first(values, first, count), mask, 0.0,
+        /*is_causal=*/!mask.has_value(), 1 / std::sqrt(static_cast<double>(q.size(2))));
     parts.push_back(out.squeeze(0).transpose(0, 1).reshape({count, -1}));
   }
   return torch::cat(parts);
