@@ -60,7 +60,8 @@ class GymSource : public Source {
   Result<std::optional<Example>> draw(int64_t number) const override {
     gym::Rng rng(seed_ ^ gym::mix64(static_cast<uint64_t>(number) + 1));
     const double at = static_cast<double>(rng.next() >> 11) * 0x1p-53 * choices_.back().up_to;
-    const auto choice = std::find_if(choices_.begin(), choices_.end() - 1, [&](const Choice& c) { return at < c.up_to; });
+    const auto choice =
+        std::find_if(choices_.begin(), choices_.end() - 1, [&](const Choice& c) { return at < c.up_to; });
     const int highest = std::min(recipe_.highest, choice->environment->max_useful_difficulty());
     const int difficulty = rng.small(std::min(recipe_.lowest, highest), highest);
     const gym::Problem problem = gym::make_problem(*choice->environment, gym::Split::train, rng.next(), difficulty);
@@ -69,7 +70,8 @@ class GymSource : public Source {
       const std::string gap = problem.trace.empty() ? "" : problem.trace + "\n";
       example = encoder_.text(fmt::format("{}\n{}\\boxed{{{}}}", problem.prompt, gap, problem.answer));
     } else {
-      const std::string answer = recipe_.think ? gym::assistant_text(problem) : fmt::format("\\boxed{{{}}}", problem.answer);
+      const std::string answer =
+          recipe_.think ? gym::assistant_text(problem) : fmt::format("\\boxed{{{}}}", problem.answer);
       const text::Json messages = {{{"role", "user"}, {"content", problem.prompt}},
                                    {{"role", "assistant"}, {"content", answer}}};
       ZAYA_ASSIGN(example, encoder_.chat(messages));

@@ -1,5 +1,5 @@
-// The stream of batches that a stage trains on. It depends on the recipe, the seed and the position alone, so that a run
-// stopped anywhere goes on as if it had not been.
+// The stream of batches that a stage trains on. It depends on the recipe, the seed and the position alone, so that a
+// run stopped anywhere goes on as if it had not been.
 #pragma once
 
 #include <cstdint>
@@ -15,9 +15,9 @@ namespace zaya::train {
 
 // Where a stage's stream stands: examples are drawn in pools, a pool is packed into batches and these are shuffled.
 struct DataPosition {
-  int64_t pool = 0;                 // number of the pool that the next batch comes from
-  int64_t batch = 0;                // batches of it already used
-  std::vector<int64_t> drawn;       // examples drawn from each source before this pool
+  int64_t pool = 0;            // number of the pool that the next batch comes from
+  int64_t batch = 0;           // batches of it already used
+  std::vector<int64_t> drawn;  // examples drawn from each source before this pool
   bool operator==(const DataPosition&) const = default;
 };
 

@@ -1,4 +1,6 @@
 // Recipes, packing, trimming and the data stream: what needs no tensors.
+#include "train/data.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -10,7 +12,6 @@
 #include <set>
 
 #include "gym/gym.h"
-#include "train/data.h"
 #include "train/example.h"
 #include "train/packing.h"
 #include "train/recipe.h"
@@ -103,8 +104,9 @@ class EncoderTest : public testing::Test {
     }
     return encoder.tokenizer().decode(counted);
   }
-  const text::Json messages_ = {{{"role", "user"}, {"content", "What is 2 + 3?"}},
-                                {{"role", "assistant"}, {"content", "<think>\none two three four\n</think>\n\n\\boxed{5}"}}};
+  const text::Json messages_ = {
+      {{"role", "user"}, {"content", "What is 2 + 3?"}},
+      {{"role", "assistant"}, {"content", "<think>\none two three four\n</think>\n\n\\boxed{5}"}}};
 };
 
 TEST_F(EncoderTest, LossCountsWhatTheAssistantSays) {

@@ -41,7 +41,8 @@ Action add_logits(CLI::App& verb) {
   verb.add_option("--tokens", options->tokens, "Token ids")->delimiter(',')->required();
   verb.add_option("--out", options->out, "safetensors file to write")->required();
   add_compute(verb, options->compute);
-  return [options] { return zaya::train::write_logits(options->model, options->tokens, options->out, options->compute); };
+  return
+      [options] { return zaya::train::write_logits(options->model, options->tokens, options->out, options->compute); };
 }
 
 Action add_peak(CLI::App& verb) {

@@ -9,7 +9,10 @@
 namespace zaya::train {
 
 ProgressLine::ProgressLine(int64_t done, int64_t total)
-    : first_(done), total_(std::max<int64_t>(1, total)), terminal_(::isatty(STDERR_FILENO) == 1), start_(Clock::now()) {}
+    : first_(done),
+      total_(std::max<int64_t>(1, total)),
+      terminal_(::isatty(STDERR_FILENO) == 1),
+      start_(Clock::now()) {}
 
 ProgressLine::~ProgressLine() { clear(); }
 

@@ -341,7 +341,8 @@ Result<Recipe> load_recipe(const std::filesystem::path& path, const std::vector<
 
 double rate_factor(int64_t step, int64_t steps, const OptimizerRecipe& recipe) {
   if (step < recipe.warmup) return static_cast<double>(step + 1) / static_cast<double>(recipe.warmup);
-  const double x = static_cast<double>(step - recipe.warmup) / static_cast<double>(std::max<int64_t>(1, steps - recipe.warmup));
+  const double x =
+      static_cast<double>(step - recipe.warmup) / static_cast<double>(std::max<int64_t>(1, steps - recipe.warmup));
   return recipe.final_rate + (1 - recipe.final_rate) * 0.5 * (1 + std::cos(std::numbers::pi * std::min(1.0, x)));
 }
 

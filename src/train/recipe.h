@@ -23,8 +23,8 @@ struct SourceRecipe {
   Form form = Form::chat;                      // gym: bare task text, or a conversation
   std::map<std::string, double> environments;  // gym: weights by name; empty: all, equally
   int lowest = 0, highest = 1000;              // gym: difficulties, drawn evenly; each environment caps the upper end
-  bool think = true;                           // gym in chat form: with the teacher's trace, or with an empty think pair
-  std::filesystem::path path;                  // jsonl
+  bool think = true;           // gym in chat form: with the teacher's trace, or with an empty think pair
+  std::filesystem::path path;  // jsonl
 };
 
 struct OptimizerRecipe {
@@ -35,14 +35,14 @@ struct OptimizerRecipe {
   double muon_decay = 0.01;
   double adam_beta1 = 0.9, adam_beta2 = 0.99;
   double adam_decay = 0;
-  double clip = 1;             // of the gradient's norm over all parameters; 0: none
-  double final_rate = 0.03;    // last learning rate, as a fraction
-  int64_t warmup = 100;        // steps
+  double clip = 1;           // of the gradient's norm over all parameters; 0: none
+  double final_rate = 0.03;  // last learning rate, as a fraction
+  int64_t warmup = 100;      // steps
 };
 
 struct Stage {
   std::string name;
-  int64_t steps = 0;          // given, or from `tokens`
+  int64_t steps = 0;            // given, or from `tokens`
   int64_t batch_tokens = 8192;  // at most, in one forward pass
   int64_t accumulate = 1;       // forward passes per step, over all processes
   bool loss_on_all = false;     // also on what the user says; text form always is

@@ -330,7 +330,8 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
   const int64_t hidden = experts[0].down.rows, width = experts[0].gate.rows;
   const int64_t slots = n * top_k;
 
-  // Slots (token, k) sorted by expert, so that each expert's rows are contiguous. `slot_of[i]` is the slot of row i, row_of the other way.
+  // Slots (token, k) sorted by expert, so that each expert's rows are contiguous. `slot_of[i]` is the slot of row i,
+  // row_of the other way.
   std::vector<int64_t> first(experts.size() + 1, 0), slot_of, row_of(static_cast<size_t>(slots), -1);
   for (int64_t i = 0; i < slots; ++i) {
     if (static_cast<size_t>(choice[i]) < experts.size()) ++first[static_cast<size_t>(choice[i]) + 1];

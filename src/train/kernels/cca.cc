@@ -18,7 +18,8 @@ inline float inverse_length(const float* x, int64_t dim) {
 }
 
 template <class T>
-inline void rotate_to(const float* x, float scale, int64_t dim, int64_t half, const float* cos, const float* sin, T* out) {
+inline void rotate_to(const float* x, float scale, int64_t dim, int64_t half, const float* cos, const float* sin,
+                      T* out) {
 #pragma omp simd
   for (int64_t i = 0; i < half; ++i) {
     const float a = x[i] * scale, b = x[i + half] * scale;
@@ -213,13 +214,13 @@ void cca_mix_backward(Range tokens, const CcaShape& s, const T* projected, const
   }
 }
 
-#define ZAYA_INSTANTIATE(T)                                                                                           \
-  template void cca_columns<T>(Range, const CcaShape&, const T*, const int32_t*, T*);                                 \
-  template void cca_columns_backward<T>(Range, const CcaShape&, const int32_t*, const T*, T*);                        \
-  template void cca_mix<T>(Range, const CcaShape&, const T*, const int32_t*, const T*, const float*, const float*,    \
-                           const float*, const float*, T*, T*, T*);                                                   \
-  template void cca_mix_backward<T>(Range, const CcaShape&, const T*, const int32_t*, const T*, const float*,         \
-                                    const float*, const float*, const float*, const T*, const T*, const T*, T*, T*,   \
+#define ZAYA_INSTANTIATE(T)                                                                                         \
+  template void cca_columns<T>(Range, const CcaShape&, const T*, const int32_t*, T*);                               \
+  template void cca_columns_backward<T>(Range, const CcaShape&, const int32_t*, const T*, T*);                      \
+  template void cca_mix<T>(Range, const CcaShape&, const T*, const int32_t*, const T*, const float*, const float*,  \
+                           const float*, const float*, T*, T*, T*);                                                 \
+  template void cca_mix_backward<T>(Range, const CcaShape&, const T*, const int32_t*, const T*, const float*,       \
+                                    const float*, const float*, const float*, const T*, const T*, const T*, T*, T*, \
                                     float*);
 ZAYA_INSTANTIATE(float)
 ZAYA_INSTANTIATE(Bf16)

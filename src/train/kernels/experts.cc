@@ -127,12 +127,12 @@ void cross_entropy(Range rows, int64_t classes, const int64_t* targets, T* logit
   }
 }
 
-#define ZAYA_INSTANTIATE(T)                                                                                        \
-  template void swiglu<T>(Range, int64_t, const T*, T*);                                                           \
-  template void swiglu_backward<T>(Range, int64_t, const T*, const T*, T*, T*);                                    \
-  template void gather<T>(Range, int64_t, const int64_t*, const T*, T*);                                           \
-  template void scatter_weighted<T>(Range, int64_t, const int64_t*, const float*, const T*, T*);                   \
-  template void gather_weighted<T>(Range, int64_t, const int64_t*, const float*, const T*, const T*, T*, float*);  \
+#define ZAYA_INSTANTIATE(T)                                                                                       \
+  template void swiglu<T>(Range, int64_t, const T*, T*);                                                          \
+  template void swiglu_backward<T>(Range, int64_t, const T*, const T*, T*, T*);                                   \
+  template void gather<T>(Range, int64_t, const int64_t*, const T*, T*);                                          \
+  template void scatter_weighted<T>(Range, int64_t, const int64_t*, const float*, const T*, T*);                  \
+  template void gather_weighted<T>(Range, int64_t, const int64_t*, const float*, const T*, const T*, T*, float*); \
   template void cross_entropy<T>(Range, int64_t, const int64_t*, T*, float*);
 ZAYA_INSTANTIATE(float)
 ZAYA_INSTANTIATE(Bf16)

@@ -75,8 +75,8 @@ void swiglu(Range rows, int64_t width, const T* hidden, T* out);
 template <class T>
 void swiglu_backward(Range rows, int64_t width, const T* hidden, const T* dout, T* dhidden, T* out);
 
-// The rows of one expert are padded to a multiple, so that products come in few shapes: index −1 is such a row, which is
-// zero where it is read and is written nowhere.
+// The rows of one expert are padded to a multiple, so that products come in few shapes: index −1 is such a row, which
+// is zero where it is read and is written nowhere.
 
 // to[r] = from[index[r]].
 template <class T>

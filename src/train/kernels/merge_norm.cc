@@ -81,8 +81,8 @@ void merge_norm_backward(Range rows, int64_t width, const T* branch, const float
 }
 
 #define ZAYA_INSTANTIATE(T)                                                                                       \
-  template void merge_norm<T>(Range, int64_t, const T*, const float*, const MergeVectors&, const float*, float, float*, \
-                              T*, float*);                                                                       \
+  template void merge_norm<T>(Range, int64_t, const T*, const float*, const MergeVectors&, const float*, float,   \
+                              float*, T*, float*);                                                                \
   template void merge_norm_backward<T>(Range, int64_t, const T*, const float*, const MergeVectors&, const float*, \
                                        const float*, const float*, const T*, const float*, T*, float*, float*);
 ZAYA_INSTANTIATE(float)

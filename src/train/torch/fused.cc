@@ -75,7 +75,8 @@ class MergeNorm : public Function<MergeNorm> {
                                static_cast<float>(epsilon), data<float>(stream), data<T>(normed), data<float>(rstd));
       });
     });
-    context->save_for_backward({branch, residual, scale, bias, rscale, rbias, norm, rstd, branch.defined() ? stream : Tensor()});
+    context->save_for_backward(
+        {branch, residual, scale, bias, rscale, rbias, norm, rstd, branch.defined() ? stream : Tensor()});
     if (!branch.defined()) return {normed};
     return {normed, stream};
   }
@@ -100,7 +101,8 @@ class MergeNorm : public Function<MergeNorm> {
     });
     const Tensor sums = parts.sum(0).view({6, width});
     const Tensor dnorm = sums[0];
-    if (!branch.defined()) return {Tensor(), dresidual, Tensor(), Tensor(), Tensor(), Tensor(), dnorm, Tensor(), Tensor()};
+    if (!branch.defined())
+      return {Tensor(), dresidual, Tensor(), Tensor(), Tensor(), Tensor(), dnorm, Tensor(), Tensor()};
     const Tensor total = sums[1];
     return {dbranch,
             dresidual,
@@ -138,7 +140,8 @@ class CcaMix : public Function<CcaMix> {
                             data<T>(v));
       });
     });
-    context->save_for_backward({projected, kernel, constant, temp, mixed, columns, layout.positions, layout.cos, layout.sin});
+    context->save_for_backward(
+        {projected, kernel, constant, temp, mixed, columns, layout.positions, layout.cos, layout.sin});
     context->saved_data["shape"] = std::vector<int64_t>{s.tokens, s.heads, s.kv_heads, s.dim, s.taps, s.rotary_half};
     return {q, k, v};
   }
@@ -168,12 +171,8 @@ class CcaMix : public Function<CcaMix> {
       });
     });
     const Tensor sums = parts.sum(0);
-    return {dprojected,
-            dkernel,
-            sums.narrow(0, 0, s.groups() * s.dim),
-            sums.narrow(0, s.groups() * s.dim, s.kv_heads),
-            Tensor(),
-            Tensor()};
+    return {dprojected, dkernel, sums.narrow(0, 0, s.groups() * s.dim), sums.narrow(0, s.groups() * s.dim, s.kv_heads),
+            Tensor(),   Tensor()};
   }
 };
 
@@ -376,9 +375,8 @@ bool covers(const Architecture& architecture) {
 Normed merge_norm(const Tensor& branch, const Tensor& residual, const MergeWeights& m, const Tensor& norm,
                   double epsilon, bool bf16) {
   const auto maybe = [&](const Tensor& x) { return branch.defined() ? std::optional<Tensor>(x) : std::nullopt; };
-  const tensor_list out =
-      MergeNorm::apply(maybe(branch), residual, maybe(m.branch_scale), maybe(m.branch_bias), maybe(m.residual_scale),
-                       maybe(m.residual_bias), norm, epsilon, bf16);
+  const tensor_list out = MergeNorm::apply(maybe(branch), residual, maybe(m.branch_scale), maybe(m.branch_bias),
+                                           maybe(m.residual_scale), maybe(m.residual_bias), norm, epsilon, bf16);
   return {out.size() > 1 ? out[1] : residual, out[0]};
 }
 
@@ -386,13 +384,13 @@ Tensor cca(const Tensor& x, const LayerWeights& w, const Architecture& architect
            const Layout& layout, int64_t window) {
   const checkpoint::ModelConfig& c = architecture.model;
   const auto type = x.scalar_type();
-  const kernels::CcaShape shape{x.size(0),   c.num_heads,          c.num_kv_heads,
-                                c.head_dim,  c.conv_history() + 1, layout.cos.size(1)};
+  const kernels::CcaShape shape{x.size(0),  c.num_heads,          c.num_kv_heads,
+                                c.head_dim, c.conv_history() + 1, layout.cos.size(1)};
   const Tensor projected = at::linear(x, torch::cat({w.q, w.k, w.v_current, w.v_delayed}).to(type));
-  // Two convolutions without anything between are one: tap j0 + j1 of it is A_j1 · diag(w_j0); the depthwise bias passes
-  // through every A. Before a document's start c0 is zero and c1 the depthwise bias, which is what that gives.
+  // Two convolutions without anything between are one: tap j0 + j1 of it is A_j1 · diag(w_j0); the depthwise bias
+  // passes through every A. Before a document's start c0 is zero and c1 the depthwise bias, which is what that gives.
   const int64_t groups = shape.groups(), dim = shape.dim;
-  const Tensor a = w.grouped.view({groups, dim, dim, c.conv_time1});       // [group, out, in, tap]
+  const Tensor a = w.grouped.view({groups, dim, dim, c.conv_time1});  // [group, out, in, tap]
   const Tensor d = w.depthwise.view({groups, 1, dim, c.conv_time0});
   std::vector<Tensor> taps(static_cast<size_t>(shape.taps));
   for (int64_t j1 = 0; j1 < c.conv_time1; ++j1) {
@@ -403,8 +401,7 @@ Tensor cca(const Tensor& x, const LayerWeights& w, const Architecture& architect
     }
   }
   const Tensor kernel = torch::cat(taps, 2).transpose(1, 2).to(type).contiguous();  // [group, taps·in, out]
-  const Tensor constant =
-      (a.sum(3) * w.depthwise_bias.view({groups, 1, dim})).sum(2).view({-1}) + w.grouped_bias;
+  const Tensor constant = (a.sum(3) * w.depthwise_bias.view({groups, 1, dim})).sum(2).view({-1}) + w.grouped_bias;
   const tensor_list qkv = CcaMix::apply(projected, kernel, constant, w.temp, shape, layout);
   return Attend::apply(qkv[0], qkv[1], qkv[2], batch.starts, window);
 }

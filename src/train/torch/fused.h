@@ -1,5 +1,6 @@
 // The network's operations on the CPU as few passes over memory as they need: libtorch's matrix products, and the loops
-// of kernels/ between them, each with a gradient written by hand. Same results as ops.h, to rounding; the tests compare.
+// of kernels/ between them, each with a gradient written by hand. Same results as ops.h, to rounding; the tests
+// compare.
 #pragma once
 
 #include <torch/types.h>

@@ -47,8 +47,14 @@ class LayerForward {
   // `next_norm` is the norm that follows this layer.
   LayerForward(const Architecture& architecture, const LayerWeights& weights, const Tensor& next_norm,
                const Batch& batch, const fused::Layout& layout, int64_t window, const Compute& compute)
-      : architecture_(architecture), config_(architecture.model), w_(weights), next_norm_(next_norm), batch_(batch),
-        layout_(layout), window_(window), compute_(compute) {}
+      : architecture_(architecture),
+        config_(architecture.model),
+        w_(weights),
+        next_norm_(next_norm),
+        batch_(batch),
+        layout_(layout),
+        window_(window),
+        compute_(compute) {}
 
   State run(const State& in, Tensor* load) const {
     const double epsilon = config_.rms_norm_eps;
@@ -64,8 +70,9 @@ class LayerForward {
       *load = counted.reshape({-1}).bincount({}, config_.router_classes());
     }
     const Tensor weight = p.gather(1, choice);
-    const Tensor branch = compute_.fused && k == 1 ? fused::experts(x, choice, weight, w_.gate_up, w_.down)
-                                                   : ops::experts(x, choice, weight, w_.gate_up, w_.down, compute_.bf16);
+    const Tensor branch = compute_.fused && k == 1
+                              ? fused::experts(x, choice, weight, w_.gate_up, w_.down)
+                              : ops::experts(x, choice, weight, w_.gate_up, w_.down, compute_.bf16);
     fused::Normed next = merge_norm(branch, stream, w_.after_experts, next_norm_, epsilon, compute_);
     out.stream = next.stream;
     out.normed = next.normed;
@@ -84,7 +91,8 @@ class LayerForward {
     const Tensor now = ops::linear(x, w_.v_current, w_.v_current_bias, bf16);
     Tensor before = ops::linear(x, w_.v_delayed, w_.v_delayed_bias, bf16);
     if (cca) {
-      const Tensor mixed = ops::convolve(torch::cat({q0, k0}, 1).to(torch::kFloat32), w_, batch_, heads + kv_heads, bf16);
+      const Tensor mixed =
+          ops::convolve(torch::cat({q0, k0}, 1).to(torch::kFloat32), w_, batch_, heads + kv_heads, bf16);
       const Tensor repeated = k.to(torch::kFloat32).repeat_interleave(heads / kv_heads, 1);
       const Tensor mean_q = (q.to(torch::kFloat32) + repeated) * 0.5;
       const Tensor mean_k = mean_q.view({n, kv_heads, heads / kv_heads, dim}).mean(2);
@@ -167,7 +175,8 @@ class Checkpointed : public Function<Checkpointed> {
 // What the backward pass of checkpointed layers reads: it must live as long as the graph.
 struct Tape {
   std::deque<Checkpointed::Run> runs;
-  std::deque<std::pair<checkpoint::LayerConfig, fused::Layout>> layouts;  // one per kind of layer, of which there are two
+  std::deque<std::pair<checkpoint::LayerConfig, fused::Layout>>
+      layouts;  // one per kind of layer, of which there are two
 
   const fused::Layout& layout(const checkpoint::LayerConfig& layer, const Tensor& positions) {
     for (const auto& [kind, known] : layouts) {
@@ -200,7 +209,9 @@ Batch make_batch(const std::vector<std::vector<int32_t>>& documents, const std::
     positions.push_back(batch.padding++);
   }
   if (batch.padding > 0) batch.starts.push_back(static_cast<int64_t>(tokens.size()));
-  const auto on_device = [&](const std::vector<int64_t>& values) { return torch::tensor(values, torch::kInt64).to(device); };
+  const auto on_device = [&](const std::vector<int64_t>& values) {
+    return torch::tensor(values, torch::kInt64).to(device);
+  };
   batch.tokens = on_device(tokens);
   batch.positions = on_device(positions);
   batch.target_rows = on_device(rows);

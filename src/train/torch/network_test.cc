@@ -1,4 +1,6 @@
 // The network's gradients, its fused operations, packing, and the optimizers.
+#include "train/torch/network.h"
+
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/utils.h>
@@ -6,7 +8,6 @@
 #include <cmath>
 #include <map>
 
-#include "train/torch/network.h"
 #include "train/torch/optimizer.h"
 #include "train/torch/weights.h"
 
@@ -68,7 +69,7 @@ struct Outcome {
 };
 
 Outcome run(Weights& weights, const Architecture& architecture, const std::vector<std::vector<int32_t>>& documents,
-        const Compute& compute) {
+            const Compute& compute) {
   const Batch batch = make_batch(documents, all_loss(documents));
   const ForwardResult pass = forward(weights, architecture, batch, compute);
   const Tensor loss = loss_sum(weights, architecture, pass.hidden, batch, compute);
@@ -105,8 +106,9 @@ TEST(Network, GradientsAreTheSlopesOfTheLoss) {
       if (!at.gradients.contains(p.name)) continue;
       const Tensor gradient = at.gradients.at(p.name);
       // Mostly along the gradient: the slope is then far above rounding.
-      Tensor direction = gradient / gradient.norm().clamp_min(1e-12) +
-                         0.1 * torch::zeros_like(gradient).normal_(0, 1, generator) / std::sqrt(static_cast<double>(gradient.numel()));
+      Tensor direction =
+          gradient / gradient.norm().clamp_min(1e-12) +
+          0.1 * torch::zeros_like(gradient).normal_(0, 1, generator) / std::sqrt(static_cast<double>(gradient.numel()));
       const double expected = (gradient * direction).sum().item<double>(), h = 3e-3;
       const auto loss_at = [&](double distance) {
         const torch::NoGradGuard no_grad;
@@ -129,7 +131,8 @@ TEST(Network, FusedOperationsComputeWhatTheDefinitionsDo) {
     const Architecture architecture = small(time0, time1);
     Weights weights = random_weights(architecture);
     const auto text = documents({31, 1, 2, 9, 64});
-    expect_close(run(weights, architecture, text, {.fused = true}), run(weights, architecture, text, {.fused = false}), 2e-5);
+    expect_close(run(weights, architecture, text, {.fused = true}), run(weights, architecture, text, {.fused = false}),
+                 2e-5);
   }
 }
 
@@ -142,7 +145,8 @@ TEST(Network, WindowsAndSkippedTokensToo) {
     weights.layers[2].balancing_biases[-1] = 0.2;  // the skip class wins now and then
   }
   const auto text = documents({31, 9});
-  expect_close(run(weights, architecture, text, {.fused = true}), run(weights, architecture, text, {.fused = false}), 2e-5);
+  expect_close(run(weights, architecture, text, {.fused = true}), run(weights, architecture, text, {.fused = false}),
+               2e-5);
   const Batch batch = make_batch(text, all_loss(text));
   const ForwardResult pass = forward(weights, architecture, batch, {});
   EXPECT_GT(pass.loads[2][-1].item<int64_t>(), 0);
@@ -199,7 +203,8 @@ TEST(Network, Bf16StaysNearFp32) {
   Weights weights = initial_weights(architecture, 1, 0.5);
   require_gradients(weights, architecture);
   const auto text = documents({40, 24});
-  const Outcome exact = run(weights, architecture, text, {}), rounded = run(weights, architecture, text, {.bf16 = true});
+  const Outcome exact = run(weights, architecture, text, {}),
+                rounded = run(weights, architecture, text, {.bf16 = true});
   EXPECT_NEAR(rounded.loss, exact.loss, 0.01 * exact.loss);
   const std::string name = "model.embed_tokens.weight";
   const double error = (rounded.gradients.at(name) - exact.gradients.at(name)).norm().item<double>();

@@ -29,7 +29,8 @@ Dispatch dispatch(const Tensor& choice, int64_t experts) {
   return result;
 }
 
-// y = Σ weight · W_down (silu(g) · u), written by hand: autograd would keep every expert's slices apart and scatter each.
+// y = Σ weight · W_down (silu(g) · u), written by hand: autograd would keep every expert's slices apart and scatter
+// each.
 class Experts : public Function<Experts> {
  public:
   static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& weight, const Tensor& gate_up,

@@ -28,8 +28,8 @@ Result<Loaded> load(const std::filesystem::path& model, const std::vector<int32_
   ZAYA_ASSIGN(loaded.weights, load_weights(checkpoint));
   for (const int32_t token : tokens) {
     if (token < 0 || token >= checkpoint.config().vocab_size) {
-      return Status(Code::invalid_argument, fmt::format("token {} is not one of the model's {}", token,
-                                                        checkpoint.config().vocab_size));
+      return Status(Code::invalid_argument,
+                    fmt::format("token {} is not one of the model's {}", token, checkpoint.config().vocab_size));
     }
   }
   if (tokens.empty()) return Status(Code::invalid_argument, "there are no tokens", "--tokens 2,5,9");

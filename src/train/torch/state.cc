@@ -1,10 +1,10 @@
 #include "train/torch/state.h"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 #include <torch/utils.h>
 
 #include <map>
-#include <nlohmann/json.hpp>
 
 #include "base/file.h"
 #include "checkpoint/safetensors.h"
@@ -25,15 +25,10 @@ std::vector<NamedTensor> everything(const Architecture& architecture, Weights& w
 
 Status save_state(const std::filesystem::path& path, const Architecture& architecture, Weights& weights,
                   Optimizer& optimizer, const Progress& progress) {
-  const nlohmann::json json = {{"step", progress.step},
-                               {"stage", progress.stage},
-                               {"stage_step", progress.stage_step},
-                               {"pool", progress.data.pool},
-                               {"batch", progress.data.batch},
-                               {"drawn", progress.data.drawn},
-                               {"tokens", progress.tokens},
-                               {"seconds", progress.seconds},
-                               {"optimizer_steps", optimizer.steps()}};
+  const nlohmann::json json = {
+      {"step", progress.step},      {"stage", progress.stage},      {"stage_step", progress.stage_step},
+      {"pool", progress.data.pool}, {"batch", progress.data.batch}, {"drawn", progress.data.drawn},
+      {"tokens", progress.tokens},  {"seconds", progress.seconds},  {"optimizer_steps", optimizer.steps()}};
   return save_tensors(path, everything(architecture, weights, optimizer), false, {{"progress", json.dump()}});
 }
 

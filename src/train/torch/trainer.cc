@@ -1,5 +1,6 @@
 // run: a recipe from its first step, or from where it was stopped, to its last.
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/utils.h>
 
@@ -7,7 +8,6 @@
 #include <cmath>
 #include <csignal>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <numeric>
 #include <thread>
 
@@ -57,8 +57,8 @@ struct Window {
 // The tokens of a batch come in multiples of this: oneDNN makes code for each new shape.
 constexpr int64_t kTokenMultiple = 64;
 
-// One thread of a process with batches of its own. Its weights are the model's memory, with gradients apart: threads then
-// meet once a step instead of in every operation, which is what lets them run beside other programs.
+// One thread of a process with batches of its own. Its weights are the model's memory, with gradients apart: threads
+// then meet once a step instead of in every operation, which is what lets them run beside other programs.
 struct Worker {
   Weights weights;
   std::vector<Tensor> loads;  // per layer [E + 1] FP64
@@ -191,7 +191,8 @@ class Trainer {
         ZAYA_RETURN_IF_ERROR(write_model(recipe_.out / "latest"));
       }
       if (stop && !end) {
-        if (collective_->rank() == 0) progress_line_->print(fmt::format("stopped after step {}; run again to go on", progress_.step));
+        if (collective_->rank() == 0)
+          progress_line_->print(fmt::format("stopped after step {}; run again to go on", progress_.step));
         return Status();
       }
     }
@@ -214,7 +215,8 @@ class Trainer {
     const auto kinds = static_cast<int64_t>(stream.kinds().size());
     std::vector<const ExampleBatch*> mine;
     for (size_t i = 0; i < batches.size(); ++i) {
-      if (static_cast<int>(i % static_cast<size_t>(collective_->size())) == collective_->rank()) mine.push_back(&batches[i]);
+      if (static_cast<int>(i % static_cast<size_t>(collective_->size())) == collective_->rank())
+        mine.push_back(&batches[i]);
     }
     // Batch i belongs to worker i mod workers; sums over workers are taken in their order, whoever was first.
     std::vector<std::thread> threads;
@@ -335,7 +337,8 @@ class Trainer {
     if (window_.steps == 0) return;
     const std::vector<double> entropies = window_.entropies();
     const double loss = window_.loss / std::max(1.0, window_.targets);
-    const double mean = std::accumulate(entropies.begin(), entropies.end(), 0.0) / static_cast<double>(entropies.size());
+    const double mean =
+        std::accumulate(entropies.begin(), entropies.end(), 0.0) / static_cast<double>(entropies.size());
     const double speed = static_cast<double>(window_.tokens) / std::max(1e-9, window_.seconds);
     nlohmann::ordered_json line = {
         {"step", progress_.step},
@@ -352,7 +355,8 @@ class Trainer {
         {"dropped", stream.dropped()},
     };
     for (size_t k = 0; k < window_.kind_loss.size(); ++k) {
-      if (window_.kind_targets[k] > 0) line["losses"][stream.kinds()[k]] = window_.kind_loss[k] / window_.kind_targets[k];
+      if (window_.kind_targets[k] > 0)
+        line["losses"][stream.kinds()[k]] = window_.kind_loss[k] / window_.kind_targets[k];
     }
     if (collective_->rank() == 0) {
       log_ << line.dump() << std::endl;

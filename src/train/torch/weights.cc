@@ -241,8 +241,7 @@ void require_gradients(Weights& weights, const Architecture& architecture) {
   for (const NamedParameter& parameter : parameters(weights, architecture)) {
     const bool merge = parameter.name.find("residual_scale.") != std::string::npos ||
                        parameter.name.find("input_hidden_states_") != std::string::npos;
-    const bool fixed =
-        parameter.kind == ParameterKind::balancing || (merge && !architecture.residual_scaling);
+    const bool fixed = parameter.kind == ParameterKind::balancing || (merge && !architecture.residual_scaling);
     parameter.tensor->set_requires_grad(!fixed);
   }
 }

@@ -26,31 +26,31 @@ struct MergeWeights {
 };
 
 struct LayerWeights {
-  Tensor input_norm;                                // [H]
-  Tensor q, k, v_current, v_delayed, o;             // [Q·D, H], [K·D, H], [K·D/2, H] twice, [H, Q·D]
+  Tensor input_norm;                                              // [H]
+  Tensor q, k, v_current, v_delayed, o;                           // [Q·D, H], [K·D, H], [K·D/2, H] twice, [H, Q·D]
   Tensor q_bias, k_bias, v_current_bias, v_delayed_bias, o_bias;  // undefined without attention_bias
-  Tensor depthwise, depthwise_bias;                 // [C, 1, time0], [C]
-  Tensor grouped, grouped_bias;                     // [C, D, time1], [C]
-  Tensor temp;                                      // [K]
+  Tensor depthwise, depthwise_bias;                               // [C, 1, time0], [C]
+  Tensor grouped, grouped_bias;                                   // [C, D, time1], [C]
+  Tensor temp;                                                    // [K]
   MergeWeights after_attention;
-  Tensor expert_norm;                               // [H]
-  Tensor router_down, router_down_bias;             // [R, H], [R]
-  Tensor router_state_scale;                        // [R]; undefined in layer 0
-  Tensor router_norm;                               // [R]
+  Tensor expert_norm;                                               // [H]
+  Tensor router_down, router_down_bias;                             // [R, H], [R]
+  Tensor router_state_scale;                                        // [R]; undefined in layer 0
+  Tensor router_norm;                                               // [R]
   Tensor router_fc1, router_fc1_bias, router_fc2, router_fc2_bias;  // [R, R], [R]
-  Tensor router_out;                                // [E + 1, R]; [E + 1, H] with the linear router
-  Tensor balancing_biases;                          // [E + 1], no gradient
-  Tensor gate_up, down;                             // [E, 2I, H] (gate rows first), [E, H, I]
+  Tensor router_out;                                                // [E + 1, R]; [E + 1, H] with the linear router
+  Tensor balancing_biases;                                          // [E + 1], no gradient
+  Tensor gate_up, down;                                             // [E, 2I, H] (gate rows first), [E, H, I]
   MergeWeights after_experts;
 };
 
 struct Weights {
-  Tensor embedding;                 // [V, H]
-  Tensor input_scale, input_bias;   // [H]
+  Tensor embedding;                // [V, H]
+  Tensor input_scale, input_bias;  // [H]
   std::vector<LayerWeights> layers;
-  Tensor norm;                      // [H]
-  Tensor head;                      // [V, H]; undefined when tied
-  Tensor head_bias;                 // [V]; undefined without lm_head_bias
+  Tensor norm;       // [H]
+  Tensor head;       // [V, H]; undefined when tied
+  Tensor head_bias;  // [V]; undefined without lm_head_bias
 };
 
 struct NamedParameter {

@@ -1,3 +1,3 @@
-// libtorch ships c10d/ProcessGroupGloo.hpp without the headers of gloo that it names. It needs names only: everything of
-// gloo stays behind pointers inside libtorch, and nothing declared here is defined or called by us.
+// libtorch ships c10d/ProcessGroupGloo.hpp without the headers of gloo that it names. It needs names only: everything
+// of gloo stays behind pointers inside libtorch, and nothing declared here is defined or called by us.
 #pragma once
