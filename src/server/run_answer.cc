@@ -268,8 +268,11 @@ void RunAnswer::finish(const Outcome& outcome) {
     Delta delta;
     delta.append(Part::Kind::reasoning, choice.reasoning);
     delta.append(Part::Kind::content, choice.content);
-    responder_->write(std::exchange(pending_, {}) + format_->delta(0, delta) + format_->finish(0, choice) +
-                      format_->end({choice}, outcome.usage));
+    std::string events = std::exchange(pending_, {});
+    events += format_->delta(0, delta);  // step by step: a format may number its events as it makes them
+    events += format_->finish(0, choice);
+    events += format_->end({choice}, outcome.usage);
+    responder_->write(std::move(events));
     responder_->end();
   } else {
     Json answer = format_->whole({choice}, outcome.usage);

@@ -57,7 +57,7 @@ class ServerTest(unittest.TestCase):
             visit.ask("What is 473 * 58?", wait=False)
             page.wait_for_selector(".message-board .fact.live")
             page.wait_for_selector(".message-board .candidate.done >> nth=3")
-            page.wait_for_selector(".message-board .link")  # the next round reads the one before
+            page.wait_for_selector(".message-board .link", state="attached")  # the next round reads the one before
             keep(visit, "board-real-live")
             visit.done()
             candidates = page.locator(".message-board .candidate.done").count()
