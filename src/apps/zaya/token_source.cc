@@ -22,7 +22,9 @@ Result<std::unique_ptr<TokenSource>> open_source(const ModelOptions& model, cons
   }
   source->model = std::filesystem::absolute(source->session.directory).lexically_normal().string();
   std::shared_ptr<engine::Engine> engine = std::move(source->session.engine);
-  ZAYA_ASSIGN(source->service, engine::Service::start(std::move(engine)));
+  engine::ServiceOptions service;
+  service.engine.mixed_step_seconds = 10;  // nobody waits for the next token: prompts go through in whole chunks
+  ZAYA_ASSIGN(source->service, engine::Service::start(std::move(engine), std::move(service)));
   source->generator = std::make_unique<reasoning::LocalGenerator>(*source->service, *source->session.chat_template,
                                                                   source->session.directory.filename().string());
   return source;
