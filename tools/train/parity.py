@@ -6,8 +6,8 @@
 The models are the small random ones of tools/reference/random_models.py, which vary every dimension. Everything is FP32.
  - every parameter's gradient: ‖ours − theirs‖ / ‖theirs‖ at most 1e-4; where FP32 itself is that inexact, at most twice
    transformers' own distance from FP64
- - the losses of 20 steps of torch.optim.AdamW from one start: differences at most 1e-4. The rate is 1e-4: with 1e-3 a
-   token at the border between two experts changes sides in 5 of the 29 cases, and the losses part by more
+ - the losses of 20 steps of torch.optim.AdamW from one start: differences at most 1e-4. The rate is 1e-4: with 1e-3 the
+   losses of 5 of the 29 cases part by more, presumably because a token changes its expert
  - the trained checkpoint's logits in libtorch, in the engine (`zaya logits`) and in transformers
 """
 

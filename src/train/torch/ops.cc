@@ -181,7 +181,7 @@ Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const Batch& ba
   const auto heads_first = [](const Tensor& x, int64_t first, int64_t count) {
     return x.narrow(0, first, count).transpose(0, 1).unsqueeze(0);
   };
-  // Repeated by hand: with its own grouping, libtorch's CPU attention gives wrong gradients (2.13).
+  // Repeated by hand: suspected, not yet shown, that libtorch 2.13's own grouping gives wrong gradients on the CPU.
   const int64_t repeat = q.size(1) / k.size(1);
   const Tensor keys = k.repeat_interleave(repeat, 1), values = v.repeat_interleave(repeat, 1);
   std::vector<Tensor> parts;
