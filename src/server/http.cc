@@ -552,6 +552,8 @@ void Connection::write(uint64_t number, std::string_view bytes) {
     queue(bytes);
   }
   flush();
+  // Noted here, not when a write ends: that one may take all there is, and whoever was told to wait would wait for ever.
+  if (!writable(number)) was_full_ = true;
 }
 
 void Connection::end(uint64_t number) {
@@ -638,9 +640,7 @@ void Connection::on_written(error_code error, size_t bytes) {
   sent_ += bytes;
   flush();
   if (state_ != State::streaming) return;
-  if (!writable(number_)) {
-    was_full_ = true;
-  } else if (was_full_) {
+  if (was_full_ && writable(number_)) {
     was_full_ = false;
     if (const auto call = on_writable_) call();
   }

@@ -274,8 +274,8 @@ TEST_F(Runs, KeysHaveLimitsOfTheirOwn) {
   EXPECT_EQ(status("small", body("", kSmall)), 429);  // a second run
   EXPECT_EQ(status("small", plain), 200);             // a second request
   running->go_away();
-  running->forget();
   while (limited.metrics().running > 0) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  running->forget();
   endless = false;
   EXPECT_EQ(status("small", body("", kSmall)), 200);
 }
