@@ -552,7 +552,8 @@ void Connection::write(uint64_t number, std::string_view bytes) {
     queue(bytes);
   }
   flush();
-  // Noted here, not when a write ends: that one may take all there is, and whoever was told to wait would wait for ever.
+  // Noted here, not when a write ends: that one may take all there is, and whoever was told to wait would wait for
+  // ever.
   if (!writable(number)) was_full_ = true;
 }
 
