@@ -204,7 +204,9 @@ TEST_F(StreamTest, FilesGiveEachLineOnceAnEpochInTheirShare) {
   std::map<std::vector<int32_t>, int> seen;
   int lines = 0, all = 0;
   for (int i = 0; i < 60; ++i) {
-    for (const Example& example : *stream->next()) {
+    const auto batch = stream->next();
+    ASSERT_TRUE(batch.ok());
+    for (const Example& example : *batch) {
       ++all;
       if (stream->kinds()[static_cast<size_t>(example.kind)].starts_with("zaya_lines")) {
         ++lines;

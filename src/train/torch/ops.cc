@@ -53,7 +53,8 @@ class Experts : public Function<Experts> {
     }
     const Tensor ps = weight.reshape({-1}).index_select(0, sorted.order);
     Tensor out = torch::zeros(x.sizes(), x.options().dtype(torch::kFloat32));
-    out.index_add_(0, rows, ys.to(torch::kFloat32).mul_(ps.unsqueeze(1)));
+    // Not mul_: to() copies nothing where ys is FP32 already, and the backward pass reads ys unweighted.
+    out.index_add_(0, rows, ys.to(torch::kFloat32).mul(ps.unsqueeze(1)));
     context->save_for_backward({xs, hidden, ys, ps, sorted.order, rows, gate_up, down});
     context->saved_data["bounds"] = sorted.bounds;
     context->saved_data["weights"] = weight.sizes().vec();
@@ -181,9 +182,7 @@ Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const Batch& ba
   const auto heads_first = [](const Tensor& x, int64_t first, int64_t count) {
     return x.narrow(0, first, count).transpose(0, 1).unsqueeze(0);
   };
-  // Repeated by hand: suspected, not yet shown, that libtorch 2.13's own grouping gives wrong gradients on the CPU.
-  const int64_t repeat = q.size(1) / k.size(1);
-  const Tensor keys = k.repeat_interleave(repeat, 1), values = v.repeat_interleave(repeat, 1);
+  const bool grouped = q.size(1) != k.size(1);
   std::vector<Tensor> parts;
   for (size_t d = 0; d + 1 < batch.starts.size(); ++d) {
     const int64_t first = batch.starts[d], count = batch.starts[d + 1] - first;
@@ -193,8 +192,8 @@ Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const Batch& ba
       mask = ones.tril() & ones.triu(1 - window);
     }
     const Tensor out = at::scaled_dot_product_attention(
-        heads_first(q, first, count), heads_first(keys, first, count), heads_first(values, first, count), mask, 0.0,
-        /*is_causal=*/!mask.has_value(), 1 / std::sqrt(static_cast<double>(q.size(2))));
+        heads_first(q, first, count), heads_first(k, first, count), heads_first(v, first, count), mask, 0.0,
+        /*is_causal=*/!mask.has_value(), 1 / std::sqrt(static_cast<double>(q.size(2))), grouped);
     parts.push_back(out.squeeze(0).transpose(0, 1).reshape({count, -1}));
   }
   return torch::cat(parts);
