@@ -4,15 +4,15 @@
     python tools/train/parity.py --trainer build/train/zaya-train [--zaya build/zaya] [--case NAME ...]
 
 The models are the small random ones of tools/reference/random_models.py, which vary every dimension. Everything is FP32.
- - every parameter's gradient: ‖ours − theirs‖ / ‖theirs‖ at most 1e-4; where FP32 itself is that inexact, at most twice
-   transformers' own distance from FP64
+ - every parameter's gradient: ‖ours − theirs‖ / ‖theirs‖ at most 1e-4. A gradient that misses this by less than 1e-8 of
+   the model's largest (a sixth of FP32's unit roundoff) is listed as an exception: its terms cancel, and transformers'
+   own two attentions differ by as much there
  - the losses of 20 steps of torch.optim.AdamW from one start: differences at most 1e-4. The rate is 1e-4: with 1e-3 the
    losses of 5 of the 29 cases part by more, presumably because a token changes its expert
  - the trained checkpoint's logits in libtorch, in the engine (`zaya logits`) and in transformers
 """
 
 import argparse
-import copy
 import subprocess
 import sys
 import tempfile
@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "reference"))
 import random_models  # noqa: E402
 
 GRADIENT, LOSS, LOGITS = 1e-4, 1e-4, 1e-4
+NEGLIGIBLE = 1e-8
 STEPS = 20
 
 
@@ -46,13 +47,6 @@ def run(*command):
     return done.stdout
 
 
-def exact_gradients(case, ids):
-    model = random_models.make_model(case).double()
-    logits = model(input_ids=ids, use_cache=False).logits.double()
-    torch.nn.functional.cross_entropy(logits[0, :-1], ids[0, 1:]).backward()
-    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-
-
 def gradients(case, arguments, folder, ids, tokens):
     model = random_models.make_model(case)
     loss = loss_of(model, ids)
@@ -61,7 +55,7 @@ def gradients(case, arguments, folder, ids, tokens):
     out = folder / "gradients.safetensors"
     run(arguments.trainer, "gradients", folder / "model", "--tokens", tokens, "--out", out, *arguments.options)
     ours = load_file(out)
-    exact = None
+    excepted = []
     worst, where = abs(float(ours.pop("loss")) - loss.item()) / loss.item(), "loss"
     largest = max(float(g.norm()) for g in expected.values())
     there = lambda gradients: {n for n, g in gradients.items() if g.norm() > 1e-6 * largest}
@@ -71,14 +65,13 @@ def gradients(case, arguments, folder, ids, tokens):
         if max(float(gradient.norm()), float(ours[name].norm())) <= 1e-6 * largest:
             continue
         error = distance(ours[name], gradient)
-        if error > GRADIENT:
-            # Is it we who are off, or FP32? Against FP64, ours may be twice as far as transformers' own.
-            exact = exact or exact_gradients(case, ids)
-            if distance(ours[name], exact[name]) <= 2 * distance(gradient, exact[name]):
-                continue
+        # Sums of terms that cancel, down to what FP32 keeps of the largest: listed, not failed.
+        if error > GRADIENT and float((ours[name] - gradient).norm()) <= NEGLIGIBLE * largest:
+            excepted.append(f"{name} {error:.1e}, of a norm {float(gradient.norm()) / largest:.0e} of the largest")
+            continue
         if error > worst:
             worst, where = error, name
-    return worst, where, missing
+    return worst, where, missing, excepted
 
 
 def training(case, arguments, folder, ids, tokens):
@@ -121,12 +114,12 @@ def main():
     parser.add_argument("--case", action="append", help="only this case (repeatable)")
     parser.add_argument("--tokens", type=int, default=24)
     parser.add_argument("--rate", type=float, default=1e-4, help="AdamW's learning rate")
-    parser.add_argument("--options", nargs="*", default=[], help="more options of the trainer, such as -- --plain")
+    parser.add_argument("--options", nargs="*", default=[], help="more options of the trainer, without their dashes: plain")
     arguments = parser.parse_args()
     arguments.options = [f"--{o}" for o in arguments.options]
     cases = [random_models.case_named(n) for n in arguments.case] if arguments.case else random_models.CASES
     torch.set_num_threads(1)
-    failed = 0
+    failed = exceptions = 0
     print("| case | gradient | worst in | 20 losses | logits: libtorch | engine |\n|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as temporary:
         for case in cases:
@@ -135,14 +128,17 @@ def main():
             generator = torch.Generator().manual_seed(case.seed + 100)
             ids = torch.randint(3, case.vocab, (1, arguments.tokens), generator=generator)
             tokens = ",".join(map(str, ids[0].tolist()))
-            worst, where, missing = gradients(case, arguments, folder, ids, tokens)
+            worst, where, missing, excepted = gradients(case, arguments, folder, ids, tokens)
             losses, logits, theirs = training(case, arguments, folder, ids, tokens)
             good = worst <= GRADIENT and not missing and losses <= LOSS and max(logits.values()) <= LOGITS
             failed += not good
             engine = f"{logits['engine']:.1e}" if "engine" in logits else "–"
             print(f"| {case.name} | {worst:.1e} | {where} | {losses:.1e} ({theirs[0]:.2f} → {theirs[-1]:.2f}) | "
-                  f"{logits['libtorch']:.1e} | {engine} |{'' if good else ' **FAILS**'}{missing or ''}", flush=True)
-    print(f"{failed} of {len(cases)} cases fail" if failed else f"all {len(cases)} cases agree")
+                  f"{logits['libtorch']:.1e} | {engine} |{'' if good else ' **FAILS**'}{missing or ''}"
+                  f"{''.join(f' exception: {e}' for e in excepted)}", flush=True)
+            exceptions += len(excepted)
+    print(f"{failed} of {len(cases)} cases fail" if failed else f"all {len(cases)} cases agree", end="")
+    print(f", with {exceptions} exceptions" if exceptions else "")
     return 1 if failed else 0
 
 
