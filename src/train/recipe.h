@@ -30,7 +30,7 @@ struct SourceRecipe {
 struct OptimizerRecipe {
   double muon_rate = 0.01;
   double adam_rate = 0.003;
-  double balance_rate = 1e-3;  // 0: the controller is off
+  double balance_rate = 1e-2;  // 0: the controller is off
   double muon_momentum = 0.95;
   double muon_decay = 0.01;
   double adam_beta1 = 0.9, adam_beta2 = 0.99;

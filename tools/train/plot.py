@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draws runs' logs as an SVG: loss, router load entropy and speed over the steps.
 
-    python tools/train/plot.py --out docs/training.svg --series loss entropy RUN/log.jsonl [NAME=RUN/log.jsonl ...]
+    python tools/train/plot.py RUN/log.jsonl [NAME=RUN/log.jsonl ...] --series loss entropy --out docs/training.svg
 
 A log is what the trainer writes, one JSON object a line. Without a name, a run is called like its folder.
 """

@@ -85,16 +85,15 @@ def losses(folder):
     return {line["step"]: line["loss"] for line in lines}
 
 
-def train(trainer, file, environment=None):
-    command = [str(trainer), "run", str(file), "--quiet"]
-    return subprocess.Popen(command, env={**os.environ, **(environment or {})}, stderr=subprocess.DEVNULL)
+def train(command, file, environment=None):
+    return subprocess.Popen([*command, str(file)], env={**os.environ, **(environment or {})}, stderr=subprocess.DEVNULL)
 
 
-def killed(trainer, file, seconds, rng):
+def killed(command, file, seconds, rng):
     """Runs to the end, with SIGKILL in between; returns how often."""
     kills = 0
     while True:
-        process = train(trainer, file)
+        process = train(command, file)
         try:
             # At most eight kills; each run gets far enough to save now and then.
             process.wait(timeout=None if kills >= 8 else rng.uniform(0.3, 0.8) * seconds)
@@ -107,11 +106,11 @@ def killed(trainer, file, seconds, rng):
             kills += 1
 
 
-def two(trainer, file):
+def two(command, file):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    processes = [train(trainer, file, {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
+    processes = [train(command, file, {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
                                        "MASTER_PORT": str(port)}) for rank in range(2)]
     if any(process.wait() != 0 for process in processes):
         sys.exit("a process of the pair failed")
@@ -122,18 +121,20 @@ def main():
     parser.add_argument("--trainer", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=12, help="of each of two stages")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the moments of the kills")
+    parser.add_argument("--set", action="append", default=[], help="of the recipe, such as run.bf16=true (repeatable)")
     arguments = parser.parse_args()
+    command = [str(arguments.trainer), "run", "--quiet", *(part for value in arguments.set for part in ("--set", value))]
     failed = False
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         whole = folder / "whole"
         start = time.time()
-        if train(arguments.trainer, recipe(whole, arguments.steps)).wait() != 0:
+        if train(command, recipe(whole, arguments.steps)).wait() != 0:
             sys.exit("the uninterrupted run failed")
         seconds = time.time() - start
 
         pieces = folder / "pieces"
-        kills = killed(arguments.trainer, recipe(pieces, arguments.steps), seconds, random.Random(arguments.seed))
+        kills = killed(command, recipe(pieces, arguments.steps), seconds, random.Random(arguments.seed))
         same = all((whole / "out" / name).read_bytes() == (pieces / "out" / name).read_bytes()
                    for name in ("first/model.safetensors", "second/model.safetensors"))
         same = same and losses(whole) == losses(pieces)
@@ -141,7 +142,7 @@ def main():
         failed |= not same or kills == 0
 
         pair = folder / "pair"
-        two(arguments.trainer, recipe(pair, arguments.steps))
+        two(command, recipe(pair, arguments.steps))
         one, both = losses(whole), losses(pair)
         early = max(abs(one[s] - both[s]) / one[s] for s in one if s <= 4)
         late = max(abs(one[s] - both[s]) / one[s] for s in one)
