@@ -5,8 +5,7 @@
 
 The models are the small random ones of tools/reference/random_models.py, which vary every dimension. Everything is FP32.
  - every parameter's gradient: ‖ours − theirs‖ / ‖theirs‖ at most 1e-4. A gradient that misses this by less than 1e-8 of
-   the model's largest (a sixth of FP32's unit roundoff) is listed as an exception: its terms cancel, and transformers'
-   own two attentions differ by as much there
+   the model's largest (a sixth of FP32's unit roundoff) is listed as an exception: its terms cancel
  - the losses of 20 steps of torch.optim.AdamW from one start: differences at most 1e-4. The rate is 1e-4: with 1e-3 the
    losses of 5 of the 29 cases part by more, presumably because a token changes its expert
  - the trained checkpoint's logits in libtorch, in the engine (`zaya logits`) and in transformers
