@@ -100,7 +100,8 @@ class HttpServer {
   // Listens and serves on threads of its own. io_error: the address cannot be had.
   static Result<std::unique_ptr<HttpServer>> start(HttpOptions options, Handler handler);
 
-  virtual ~HttpServer() = default;  // closes what is still open
+  // Closes what is still open. Responders that a handler kept must be gone by then.
+  virtual ~HttpServer() = default;
   virtual uint16_t port() const = 0;
   virtual HttpStats stats() const = 0;
   // Accepts nothing more, closes idle connections, lets running answers end, and closes what is left at the deadline.
