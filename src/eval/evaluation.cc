@@ -8,39 +8,17 @@
 #include <tuple>
 
 #include "base/file.h"
-#include "nlohmann/json.hpp"
+#include "eval/json.h"
 #include "reasoning/settings_json.h"
 #include "reasoning/subsets.h"
 
 namespace zaya::eval {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
 constexpr int64_t kMany = int64_t{1} << 40;
 constexpr size_t kMostStrategies = 1000;
 
-std::string text_of(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
-
 double rounded(double seconds) { return std::round(seconds * 1000) / 1000; }
-
-std::string text_at(const Json& json, const char* key) {
-  const auto found = json.find(key);
-  return found != json.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
-bool truth_at(const Json& json, const char* key) {
-  const auto found = json.find(key);
-  return found != json.end() && found->is_boolean() && found->get<bool>();
-}
-
-int64_t count_at(const Json& json, const char* key) {
-  const auto found = json.find(key);
-  if (found == json.end() || !found->is_number_integer()) return 0;
-  return found->is_number_unsigned() && found->get<uint64_t>() > static_cast<uint64_t>(kMany)
-             ? kMany
-             : std::clamp<int64_t>(found->get<int64_t>(), 0, kMany);
-}
 
 double number_at(const Json& json, const char* key, double fallback) {
   const auto found = json.find(key);

@@ -7,37 +7,17 @@
 #include <set>
 
 #include "base/file.h"
+#include "eval/json.h"
 #include "eval/many_runs.h"
 #include "eval/runner.h"
-#include "nlohmann/json.hpp"
 #include "reasoning/prompts.h"
 #include "reasoning/subsets.h"
 
 namespace zaya::eval {
 namespace {
 
-using Json = nlohmann::ordered_json;
 using reasoning::Candidate;
 using reasoning::Run;
-
-std::string text_of(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
-
-std::string text_at(const Json& json, const char* key) {
-  const auto found = json.find(key);
-  return found != json.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
-bool truth_at(const Json& json, const char* key) {
-  const auto found = json.find(key);
-  return found != json.end() && found->is_boolean() && found->get<bool>();
-}
-
-int64_t count_at(const Json& json, const char* key) {
-  const auto found = json.find(key);
-  return found != json.end() && found->is_number_integer()
-             ? std::clamp<int64_t>(found->get<int64_t>(), 0, int64_t{1} << 40)
-             : 0;
-}
 
 Json side_json(const reasoning::Text& side, int64_t keep, const reasoning::Generator& generator) {
   const size_t length = std::min(side.tokens.size(), static_cast<size_t>(keep));

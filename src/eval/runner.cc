@@ -15,6 +15,7 @@
 #include "eval/energy.h"
 #include "eval/many_runs.h"
 #include "reasoning/prompts.h"
+#include "reasoning/solver.h"
 
 namespace zaya::eval {
 namespace {
@@ -144,7 +145,8 @@ class Runner {
 
   Result<bool> run() {
     for (const Strategy& strategy : plan_.strategies) {
-      ZAYA_RETURN_IF_ERROR(check_context(strategy.settings, generator_.context()).with_context(strategy.name));
+      ZAYA_RETURN_IF_ERROR(
+          reasoning::check_context(strategy.settings, generator_.context()).with_context(strategy.name));
     }
     progress_.all = static_cast<int64_t>(plan_.strategies.size()) * plan_.samples * plan_.items;
     progress_.done = static_cast<int64_t>(evaluation_.samples.size());
@@ -298,16 +300,6 @@ class Runner {
 };
 
 }  // namespace
-
-Status check_context(const reasoning::Settings& settings, int64_t context) {
-  if (context == 0 || settings.rounds == 0) return Status();
-  const int64_t tails = settings.tails_read(settings.round_widths()[0]) * settings.tail_length;
-  if (tails + settings.thinking_budget < context) return Status();
-  return Status(Code::out_of_range,
-                fmt::format("C·τ + β = {} + {} tokens do not fit the model's context of {}", tails,
-                            settings.thinking_budget, context),
-                "choose smaller settings");
-}
 
 Result<bool> run_plan(Evaluation& evaluation, const ItemSet& set, reasoning::Generator& generator,
                       reasoning::Journal& journal, const RunnerOptions& options) {

@@ -37,7 +37,4 @@ struct RunnerOptions {
 Result<bool> run_plan(Evaluation& evaluation, const ItemSet& set, reasoning::Generator& generator,
                       reasoning::Journal& journal, const RunnerOptions& options);
 
-// invalid_argument-like refusal (out_of_range) when C·τ + β cannot fit `context`; 0 = not known, always fine.
-Status check_context(const reasoning::Settings& settings, int64_t context);
-
 }  // namespace zaya::eval

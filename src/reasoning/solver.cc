@@ -17,7 +17,7 @@ class Solver {
       : run_(run), generator_(generator), journal_(journal), observer_(observer), options_(options), begin_(now()) {}
 
   Result<RunResult> solve() {
-    ZAYA_RETURN_IF_ERROR(check_context());
+    ZAYA_RETURN_IF_ERROR(check_context(run_.settings(), generator_.context()));
     ZAYA_RETURN_IF_ERROR(
         write(options_.resumed ? resume_line(at())
                                : run_line(run_, options_.id, options_.created, generator_.describe(), options_.model)));
@@ -44,19 +44,6 @@ class Solver {
   Status write(const std::string& line) {
     if (observer_ != nullptr) observer_->on_line(line);
     return journal_ != nullptr ? journal_->append(line) : Status();
-  }
-
-  // Where the context is known, an aggregation prompt and a budget of thinking must fit into it.
-  Status check_context() const {
-    const Settings& settings = run_.settings();
-    const int64_t context = generator_.context();
-    if (context == 0 || settings.rounds == 0) return Status();
-    const int64_t tails = settings.tails_read(settings.round_widths()[0]) * settings.tail_length;
-    if (tails + settings.thinking_budget < context) return Status();
-    return Status(Code::out_of_range,
-                  fmt::format("C·τ + β = {} + {} tokens do not fit the model's context of {}", tails,
-                              settings.thinking_budget, context),
-                  "choose smaller settings, such as --preset tiny");
   }
 
   void watch_limits() {
@@ -133,6 +120,16 @@ class Solver {
 };
 
 }  // namespace
+
+Status check_context(const Settings& settings, int64_t context) {
+  if (context == 0 || settings.rounds == 0) return Status();
+  const int64_t tails = settings.tails_read(settings.round_widths()[0]) * settings.tail_length;
+  if (tails + settings.thinking_budget < context) return Status();
+  return Status(Code::out_of_range,
+                fmt::format("C·τ + β = {} + {} tokens do not fit the model's context of {}", tails,
+                            settings.thinking_budget, context),
+                "choose smaller settings, such as --preset tiny");
+}
 
 Result<RunResult> solve(Run& run, Generator& generator, Journal* journal, Observer* observer,
                         const SolveOptions& options) {

@@ -38,4 +38,8 @@ struct SolveOptions {
 Result<RunResult> solve(Run& run, Generator& generator, Journal* journal, Observer* observer,
                         const SolveOptions& options);
 
+// out_of_range when an aggregation prompt's tails and a budget of thinking, C·τ + β, cannot fit into `context` tokens;
+// 0 = not known, always fine. solve() checks it too.
+Status check_context(const Settings& settings, int64_t context);
+
 }  // namespace zaya::reasoning

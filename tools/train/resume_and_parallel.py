@@ -42,9 +42,11 @@ bf16 = false
 threads = 1
 log_every = 1
 save_every = 3
+"""
 
+STAGE = """
 [[stage]]
-name = "first"
+name = "{name}"
 steps = {steps}
 batch_tokens = 768
 accumulate = 2
@@ -54,21 +56,7 @@ adam_rate = 0.001
 
 [[stage.source]]
 kind = "gym"
-form = "chat"
-difficulty = [0, 2]
-
-[[stage]]
-name = "second"
-steps = {steps}
-batch_tokens = 768
-accumulate = 2
-warmup = 5
-muon_rate = 0.005
-adam_rate = 0.001
-
-[[stage.source]]
-kind = "gym"
-form = "text"
+form = "{form}"
 difficulty = [0, 2]
 """
 
@@ -76,7 +64,8 @@ difficulty = [0, 2]
 def recipe(folder, steps):
     folder.mkdir(parents=True)
     file = folder / "recipe.toml"
-    file.write_text(RECIPE.format(tokenizer=ROOT / "recipes/tokenizer", out=folder / "out", steps=steps))
+    stages = [STAGE.format(name=name, steps=steps, form=form) for name, form in (("first", "chat"), ("second", "text"))]
+    file.write_text(RECIPE.format(tokenizer=ROOT / "recipes/tokenizer", out=folder / "out") + "".join(stages))
     return file
 
 
