@@ -1,11 +1,10 @@
 #include "train/torch/optimizer.h"
 
-#include <torch/utils.h>
-
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <thread>
+
+#include "train/torch/on_threads.h"
 
 namespace zaya::train {
 namespace {
@@ -79,32 +78,25 @@ void Optimizer::muon(const OptimizerRecipe& recipe, double rate) {
     const Tensor m = matrices_of(entry.parameter, entry.first);
     groups[{m.size(1), m.size(2)}].push_back(&entry);
   }
-  for (auto& [shape, entries] : groups) {
-    std::vector<Tensor> updates;
-    for (Entry* entry : entries) {
-      const Tensor gradient = entry->parameter.tensor->grad();
-      entry->first.lerp_(gradient, 1 - recipe.muon_momentum);
-      updates.push_back(matrices_of(entry->parameter, gradient.lerp(entry->first, recipe.muon_momentum)));
-    }
-    std::vector<Tensor> parts = torch::cat(updates).chunk(static_cast<int64_t>(threads_));
-    std::vector<std::thread> workers;
-    for (size_t i = 1; i < parts.size(); ++i) {
-      workers.emplace_back([this, &part = parts[i]] {
-        const torch::NoGradGuard no_grad_here;
-        part = newton_schulz(part, bf16_);
-      });
-    }
-    parts[0] = newton_schulz(parts[0], bf16_);
-    for (std::thread& worker : workers) worker.join();
-    const Tensor steps = torch::cat(parts);
+  for (const auto& [shape, entries] : groups) {
     const double scale = 0.2 * std::sqrt(static_cast<double>(std::max(shape.first, shape.second)));
-    int64_t first = 0;
-    for (size_t i = 0; i < entries.size(); ++i) {
-      Tensor p = matrices_of(entries[i]->parameter, *entries[i]->parameter.tensor);
-      p.mul_(1 - rate * recipe.muon_decay);
-      p.add_(steps.narrow(0, first, p.size(0)), -rate * scale);
-      first += p.size(0);
-    }
+    on_threads(threads_, entries.size(), [&, &group = entries](size_t begin, size_t end) {
+      if (begin == end) return;
+      std::vector<Tensor> updates;
+      for (size_t i = begin; i < end; ++i) {
+        const Tensor gradient = group[i]->parameter.tensor->grad();
+        group[i]->first.lerp_(gradient, 1 - recipe.muon_momentum);
+        updates.push_back(matrices_of(group[i]->parameter, gradient.lerp(group[i]->first, recipe.muon_momentum)));
+      }
+      const Tensor steps = newton_schulz(torch::cat(updates), bf16_);
+      int64_t first = 0;
+      for (size_t i = begin; i < end; ++i) {
+        Tensor p = matrices_of(group[i]->parameter, *group[i]->parameter.tensor);
+        p.mul_(1 - rate * recipe.muon_decay);
+        p.add_(steps.narrow(0, first, p.size(0)), -rate * scale);
+        first += p.size(0);
+      }
+    });
   }
 }
 

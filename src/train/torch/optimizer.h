@@ -21,7 +21,7 @@ Tensor newton_schulz(const Tensor& x, bool bf16);
 // The state and the steps of all parameters. Everything is FP32.
 class Optimizer {
  public:
-  // `threads` share Muon's products.
+  // `threads` share Muon's matrices.
   Optimizer(Weights& weights, const Architecture& architecture, bool bf16, size_t threads = 1);
 
   // One step from the parameters' gradients, which are cleared. `factor` scales the learning rates. Returns the norm of

@@ -19,6 +19,7 @@
 #include "train/torch/commands.h"
 #include "train/torch/guard.h"
 #include "train/torch/network.h"
+#include "train/torch/on_threads.h"
 #include "train/torch/optimizer.h"
 #include "train/torch/state.h"
 #include "train/torch/weights.h"
@@ -297,21 +298,22 @@ class Trainer {
 
   // Adds everything that the workers summed up to the first one's, whose weights are the model's own.
   void gather_gradients() {
-    const torch::NoGradGuard no_grad;
     const auto own = parameters(weights_, recipe_.architecture);
     for (size_t w = 1; w < workers_.size(); ++w) {
       const auto others = parameters(workers_[w].weights, recipe_.architecture);
-      for (size_t i = 0; i < own.size(); ++i) {
-        const Tensor& gradient = others[i].tensor->grad();
-        if (!gradient.defined()) continue;
-        Tensor& sum = own[i].tensor->mutable_grad();
-        if (sum.defined()) {
-          sum.add_(gradient);
-        } else {
-          sum = gradient;
+      on_threads(workers_.size(), own.size(), [&](size_t begin, size_t end) {
+        for (size_t i = begin; i < end; ++i) {
+          const Tensor& gradient = others[i].tensor->grad();
+          if (!gradient.defined()) continue;
+          Tensor& sum = own[i].tensor->mutable_grad();
+          if (sum.defined()) {
+            sum.add_(gradient);
+          } else {
+            sum = gradient;
+          }
+          others[i].tensor->mutable_grad().reset();
         }
-        others[i].tensor->mutable_grad().reset();
-      }
+      });
       for (size_t i = 0; i < workers_[0].loads.size(); ++i) workers_[0].loads[i] += workers_[w].loads[i];
       workers_[0].kind_loss += workers_[w].kind_loss;
       workers_[0].kind_targets += workers_[w].kind_targets;
