@@ -27,7 +27,7 @@ FINISH = re.compile(rb'"finish_reason": ?"')
 COUNT = re.compile(rb'"(?:predicted_n|completion_tokens)": ?(\d+)')
 
 
-def questions(seed, count):
+def questions(seed, count, scale=1.0):
     """Chat requests at mixed lengths; answers end by themselves or at max_tokens."""
     dice = random.Random(seed)
     out = []
@@ -38,7 +38,8 @@ def questions(seed, count):
             turns += [{"role": "user", "content": f"What is {a} + {b}?"}, {"role": "assistant", "content": str(a + b)}]
         a, b = dice.randint(2, 999), dice.randint(2, 99)
         turns.append({"role": "user", "content": f"What is {a} {dice.choice('+-*')} {b}?"})
-        out.append({"messages": turns, "temperature": 0, "max_tokens": dice.choice([16, 64, 256, 400]), "stream": True})
+        out.append({"messages": turns, "temperature": 0, "stream": True,
+                    "max_tokens": round(scale * dice.choice([16, 64, 256, 400]))})
     return out
 
 
@@ -234,11 +235,13 @@ def main():
     parser.add_argument("--vanish", type=float, default=0, help="share of requests whose client leaves in the middle")
     parser.add_argument("--check", action="store_true", help="compare each answer with the same request alone")
     parser.add_argument("--questions", type=int, default=64)
+    parser.add_argument("--scale", type=float, default=1, help="of the answers' lengths (16 to 400 tokens); for slow models")
     parser.add_argument("--pid", type=int, help="of the server, whose memory is then looked at every second")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
 
-    client, pool = Client(options.url, options.key, options.model), questions(options.seed, options.questions)
+    client, pool = Client(options.url, options.key, options.model), questions(
+        options.seed, options.questions, options.scale)
     expected = [client.ask(body)[0] for body in pool] if options.check else None
     alone = [Load(client, pool, expected, options).run(1, options.alone)] if options.alone else []
     idle = [client.connect() for _ in range(options.idle)]
