@@ -12,7 +12,8 @@ import subprocess
 import sys
 import time
 
-TYPED = ["What is 47 * 86?", "Anna has 14 apples and buys 27 more. How many apples does she have now?", "What is 1234 + 8766?"]
+# The embedded model has learnt from single questions: each gets a conversation of its own.
+TYPED = ["What is 47 * 86?", "/reset", "Sort 72 15 98 15 from small to large.", "/reset", "What is 1234 + 8766?"]
 COLUMNS, ROWS = 92, 46
 SESSION = "zaya-demo"
 
