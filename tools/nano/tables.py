@@ -52,6 +52,7 @@ def main():
     columns = []
     for stage in ("pretrain", "sft", "aggregate"):
         for s in read[stage]["strategies"]:
+            s["name"] = s["name"].split(":")[0]  # without its settings
             columns.append((f"{stage}: {s['name']}", s))
     for stage in ("pretrain", "sft", "aggregate"):
         strategies(read[stage], f"**After `{stage}`**, {read[stage]['items']} problems")
