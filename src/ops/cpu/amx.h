@@ -22,8 +22,8 @@ inline constexpr int64_t kTileRows = 16;
 inline constexpr int64_t kTileCols = 32;
 inline constexpr int64_t kTileElements = kTileRows * kTileCols;
 
-// One more than the columns fill: with a power of two, the same columns of all token groups would share a few sets of the
-// cache.
+// One more than the columns fill: with a power of two, the same columns of all token groups would share a few sets of
+// the cache.
 constexpr int64_t tiles_across(int64_t cols) { return superblocks_of(cols) * kBlockCols / kTileCols + 1; }
 constexpr int64_t tile_groups(int64_t n) { return (n + kTileRows - 1) / kTileRows; }
 constexpr int64_t bf16_elements(int64_t n, int64_t cols) { return tile_groups(n) * tiles_across(cols) * kTileElements; }
