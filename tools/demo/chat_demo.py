@@ -13,7 +13,7 @@ import sys
 import time
 
 # The embedded model has learnt from single questions: each gets a conversation of its own.
-TYPED = ["What is 47 * 86?", "/reset", "Sort 72 15 98 15 from small to large.", "/reset", "What is 1234 + 8766?"]
+TYPED = ["What is 47 * 86?", "/reset", "Sort 72 15 98 15 from small to large.", "/reset", "What is the gcd of 66 and 44?"]
 COLUMNS, ROWS = 92, 46
 SESSION = "zaya-demo"
 
