@@ -31,10 +31,10 @@ expect() {
     exit 1
   fi
 }
-question='What is 12 + 7?'
-expect 19 "$scratch/build/ask" "$scratch/prefix/share/zaya/models/nano" "$question"
+question='What is 47 * 86?'
+expect 4042 "$scratch/build/ask" "$scratch/prefix/share/zaya/models/nano" "$question"
 # The program finds the model of its own installation.
-expect 19 env -u ZAYA_MODEL "$scratch/prefix/bin/zaya" run -p "$question" --greedy
+expect 4042 env -u ZAYA_MODEL "$scratch/prefix/bin/zaya" run -p "$question" --greedy
 
 # A failure is a sentence and exit code 1.
 if "$scratch/build/ask" "$scratch/absent" "$question" 2>"$scratch/error"; then

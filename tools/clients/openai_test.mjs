@@ -11,8 +11,8 @@ const question = { model: "nano", temperature: 0, messages: [{ role: "user", con
 test("chat, whole and streamed", async () => {
   const whole = await client.chat.completions.create(question);
   const message = whole.choices[0].message;
-  assert.match(message.content, /boxed\{/);
-  assert.ok(message.reasoning_content);
+  assert.match(message.content, /4042/);
+  assert.match(message.reasoning_content, /47/);
   let content = "", reasoning = "", usage;
   const stream = await client.chat.completions.create({
     ...question, stream: true, stream_options: { include_usage: true } });
@@ -39,7 +39,7 @@ test("a tool call", async () => {
 
 test("the Responses API", async () => {
   const answer = await client.responses.create({ model: "nano", input: "What is 47 * 86?", temperature: 0 });
-  assert.match(answer.output_text, /boxed\{/);
+  assert.match(answer.output_text, /4042/);
   let text = "";
   for await (const event of await client.responses.create({
     model: "nano", input: "What is 47 * 86?", temperature: 0, stream: true })) {
@@ -58,5 +58,5 @@ test("errors", async () => {
 test("an aborted stream", async () => {
   const stream = await client.chat.completions.create({ ...question, stream: true, n: 2 });
   for await (const _ of stream) break;  // breaking out aborts the request
-  assert.match((await client.chat.completions.create(question)).choices[0].message.content, /boxed\{/);
+  assert.match((await client.chat.completions.create(question)).choices[0].message.content, /4042/);
 });

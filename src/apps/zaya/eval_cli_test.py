@@ -49,7 +49,7 @@ class Eval(Temporary):
         self.assertEqual(lines[0]["event"], "eval")
         self.assertEqual(len(lines), 1 + 2 * len(PROBLEMS))
         right = sum(line["right"] for line in lines[1:])
-        self.assertGreater(right, 0, "the model knows most of these")
+        self.assertGreaterEqual(right, 5, "the model knows these sums")
         summary = json.loads(self.read("one/summary.json"))["strategies"][0]
         self.assertAlmostEqual(summary["accuracy"]["value"], right / 8)
         self.assertEqual(summary["interval"], "bootstrap over items")
