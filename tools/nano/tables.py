@@ -48,7 +48,7 @@ def strategies(summary, title):
 def main():
     out = Path(sys.argv[1])
     read = {name: json.loads((out / f"eval-{name}" / "summary.json").read_text())
-            for name in ("pretrain", "sft", "aggregate", "sweep")}
+            for name in ("pretrain", "sft", "aggregate", "second", "sweep")}
     columns = []
     for stage in ("pretrain", "sft", "aggregate"):
         for s in read[stage]["strategies"]:
@@ -56,6 +56,7 @@ def main():
             columns.append((f"{stage}: {s['name']}", s))
     for stage in ("pretrain", "sft", "aggregate"):
         strategies(read[stage], f"**After `{stage}`**, {read[stage]['items']} problems")
+    strategies(read["second"], f"**After `aggregate`**, {read['second']['items']} other problems")
     strategies(read["sweep"], f"**Varied**, after `aggregate`, {read['sweep']['items']} problems")
     by_group(columns, lambda group: group.rsplit(" ", 1)[0], "environment, % right")
     by_group(columns, lambda group: re.search(r"d\d+$", group).group(0), "difficulty, % right")
