@@ -41,7 +41,7 @@ class Anthropic(unittest.TestCase):
         answer = self.ask(thinking={"type": "enabled", "budget_tokens": 1024})
         self.assertEqual([block.type for block in answer.content], ["thinking", "text"])
         self.assertIn("47", answer.content[0].thinking)
-        self.assertEqual(self.ask(thinking={"type": "disabled"}, max_tokens=5).stop_reason, "max_tokens")
+        self.assertEqual(self.ask(thinking={"type": "disabled"}, max_tokens=2).stop_reason, "max_tokens")
 
     def test_stream(self):
         whole = self.ask().content[0].text
