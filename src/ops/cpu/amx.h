@@ -72,11 +72,11 @@ struct AmxKernels {
   double (*busy)(int64_t iterations);
 };
 
-// Tokens that one expansion of weights serves, and columns expanded at a time: two blocks' worth of columns (16 KB) and
-// the activations of two tiles stay in the first-level cache, the sums (64 KB) in the second.
-inline constexpr int64_t kAmxTokens = 512;
+// Tokens that one expansion of weights serves, and columns expanded at a time: those of two blocks (16 KB), and as much
+// again that is being expanded, stay in the first-level cache, the tokens' activations and sums in the second.
+inline constexpr int64_t kAmxTokens = 256;
 inline constexpr int64_t kAmxCols = 256;
-constexpr int64_t amx_scratch() { return kAmxTokens * 2 * kBlockRows + 2 * kBlockRows * kAmxCols / 2; }
+constexpr int64_t amx_scratch() { return kAmxTokens * 2 * kBlockRows + 2 * 2 * kBlockRows * kAmxCols / 2; }  // floats
 
 // Rows below which the vector kernels are faster: expanding a weight costs as much as some eight multiply-adds.
 inline constexpr int64_t kAmxFewestRows = 8;
