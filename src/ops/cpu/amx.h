@@ -49,6 +49,21 @@ constexpr int64_t attend_scratch(int64_t dim) {
   return kAttendKeys * 16 + kAttendKeys * 16 / 2 + dim * 16 + dim * 16 / 2;  // scores, weights, sums, queries
 }
 
+// Slots in BF16 of `count` positions, from slot `first` of the first page on; a page has kPageTokens of them, and all
+// of it can be read.
+struct KvPages {
+  const std::byte* const* pages = nullptr;
+  int64_t first = 0;
+  int64_t count = 0;
+
+  const std::byte* slot(int64_t i, int64_t dim) const {
+    return pages[(first + i) / kPageTokens] + (first + i) % kPageTokens * dim * 2;
+  }
+};
+
+// Query heads of one token that share a KV head, at most, for the two kernels that take one token.
+inline constexpr int64_t kTileHeads = 16;
+
 struct AmxKernels {
   // Rounds x [n, cols], row i at x + i · stride, to nearest even, into the rows from `row` and the columns from `col`
   // (a multiple of 64) on; columns past cols, to a whole superblock, become zero.
@@ -68,6 +83,14 @@ struct AmxKernels {
   // attend_scratch(dim) floats, 64-byte aligned.
   void (*attend)(const AttendTiles& work, float* scratch);
 
+  // As Kernels::scores and ::weighted_values, for all of a piece: scores[g · stride + i] = query g · key i, and
+  // out [group, dim] = Σ_i weights[g · stride + i] · value i. Queries and weights are rounded to BF16. group ≤
+  // kTileHeads, dim a multiple of 32. scratch: attend_scratch(dim) floats, 64-byte aligned.
+  void (*scores)(const float* queries, int64_t group, const KvPages& keys, int64_t dim, float* scores, int64_t stride,
+                 float* scratch);
+  void (*weighted_values)(const float* weights, int64_t stride, int64_t group, const KvPages& values, int64_t dim,
+                          float* out, float* scratch);
+
   // Does `iterations` rounds of four tile products on registers alone; returns the operations done.
   double (*busy)(int64_t iterations);
 };
@@ -81,8 +104,8 @@ constexpr int64_t amx_scratch() { return kAmxTokens * 2 * kBlockRows + 2 * 2 * k
 // Rows below which the vector kernels are faster: expanding a weight costs as much as some eight multiply-adds.
 inline constexpr int64_t kAmxFewestRows = 8;
 // The same beside kernels for activations as codes, which need no expansion.
-inline constexpr int64_t kAmxFewestRowsBeside15Bits = 16;
-inline constexpr int64_t kAmxFewestRowsBeside8Bits = 24;
+inline constexpr int64_t kAmxFewestRowsBeside15Bits = 7;
+inline constexpr int64_t kAmxFewestRowsBeside8Bits = 12;
 
 // Null for an instruction set without AMX.
 const AmxKernels* amx_kernels(cpu::Isa isa);

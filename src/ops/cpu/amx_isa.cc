@@ -221,15 +221,17 @@ void tokens(const Product& p, int64_t token, int64_t n, float* scratch) {
       const bool last = s + kSupers >= supers;
       // After the last chunk of all the same again, unused.
       const bool over = last && row + 2 * kBlockRows >= p.rows;
-      next.start(p, last && !over ? row + 2 * kBlockRows : row, last ? 0 : s + kSupers, room + (now ^ 1) * 2 * kExpanded);
+      next.start(p, last && !over ? row + 2 * kBlockRows : row, last ? 0 : s + kSupers,
+                 room + (now ^ 1) * 2 * kExpanded);
       const int64_t steps = (n + 31) / 32 * chunk.tiles(), groups = over ? 0 : (next.groups() + steps - 1) / steps;
       for (int64_t t = 0; t < n; t += 32) {
         const Bf16Tiles x{p.x.data + ((token + t) / kTileRows * p.x.across + s * 2) * kTileElements, p.x.across};
         const auto pass = [&](auto halves) {
           float* sums = scratch + t / 32 * kSums;
-          start_sums<halves()>(s == 0 ? nullptr : sums);
-          multiply<halves()>(x, chunk, next, groups, last ? p.out + (token + t) * p.out_stride + row : nullptr, p.out_stride);
-          store_sums<halves()>(sums);
+          if (s == 0 || n > 32) start_sums<halves()>(s == 0 ? nullptr : sums);
+          multiply<halves()>(x, chunk, next, groups, last ? p.out + (token + t) * p.out_stride + row : nullptr,
+                             p.out_stride);
+          if (last || n > 32) store_sums<halves()>(sums);
           if (last) finish(p, sums, row, token + t, std::min<int64_t>(n - t, 32));
         };
         n - t > kTileRows ? pass(std::integral_constant<int, 2>()) : pass(std::integral_constant<int, 1>());
@@ -289,6 +291,6 @@ double busy(int64_t iterations) {
 }  // namespace
 
 extern const AmxKernels kernels;
-const AmxKernels kernels = {to_bf16, matmul, pack_values, attend, busy};
+const AmxKernels kernels = {to_bf16, matmul, pack_values, attend, scores, weighted_values, busy};
 
 }  // namespace zaya::ops::amx

@@ -1,5 +1,6 @@
 // Attention of the cpu backend: on tiles for several tokens, else in pieces of the context that the workers share.
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "ops/cpu/cpu_backend.h"
@@ -63,7 +64,29 @@ void CpuBackend::attend_pieces(const CcaShape& s, const float* q, float* out, in
         for (int64_t p = begin; p < end; ++p) {
           const AttendPiece& piece = pieces_[static_cast<size_t>(p)];
           const int64_t positions = piece.end - piece.begin;
-          float* weights = scratch(worker, group * kPiece);
+          float* tile_scratch = scratch(worker, attend_scratch(dim) + group * kPiece);
+          float* weights = tile_scratch + attend_scratch(dim);
+          float* sums = partials + p * partial_floats;
+          const auto softmax = [&] {
+            for (int64_t g = 0; g < group; ++g) {
+              const SoftmaxSums found = kernels_.softmax_weights(weights + g * kPiece, positions, scale);
+              sums[group * dim + g] = found.greatest;
+              sums[group * dim + group + g] = found.total;
+            }
+          };
+          if (amx_ != nullptr && piece.cache->type == KvType::bf16 && dim % kTileCols == 0 && group <= kTileHeads) {
+            std::array<const std::byte*, kPiece / kPageTokens> keys, values;
+            int64_t pages = 0;
+            for (int64_t j = piece.begin / kPageTokens * kPageTokens; j < piece.end; j += kPageTokens, ++pages) {
+              keys[static_cast<size_t>(pages)] = piece.cache->key(piece.kv_head, j);
+              values[static_cast<size_t>(pages)] = piece.cache->value(piece.kv_head, j);
+            }
+            const int64_t first = piece.begin % kPageTokens;
+            amx_->scores(q + piece.offset, group, {keys.data(), first, positions}, dim, weights, kPiece, tile_scratch);
+            softmax();
+            amx_->weighted_values(weights, kPiece, group, {values.data(), first, positions}, dim, sums, tile_scratch);
+            continue;
+          }
           const auto by_page = [&](const auto& body) {  // body(first position, how many)
             for (int64_t j = piece.begin; j < piece.end;) {
               const int64_t step = std::min((j / kPageTokens + 1) * kPageTokens, piece.end) - j;
@@ -75,13 +98,8 @@ void CpuBackend::attend_pieces(const CcaShape& s, const float* q, float* out, in
             kernels_.scores(piece.cache->type, q + piece.offset, group, piece.cache->key(piece.kv_head, j), step, dim,
                             weights + (j - piece.begin), kPiece);
           });
-          float* sums = partials + p * partial_floats;
+          softmax();
           std::fill_n(sums, group * dim, 0.0f);
-          for (int64_t g = 0; g < group; ++g) {
-            const SoftmaxSums softmax = kernels_.softmax_weights(weights + g * kPiece, positions, scale);
-            sums[group * dim + g] = softmax.greatest;
-            sums[group * dim + group + g] = softmax.total;
-          }
           by_page([&](int64_t j, int64_t step) {
             kernels_.weighted_values(piece.cache->type, weights + (j - piece.begin), kPiece, group,
                                      piece.cache->value(piece.kv_head, j), step, dim, sums);

@@ -86,7 +86,7 @@ TEST_P(CpuBackendTest, CodesRoundToNearest) {
 
 // A row's codes, and so its result's bits, do not depend on the rows beside it.
 TEST_P(CpuBackendTest, CodesOfARowAreItsOwn) {
-  const int64_t rows = 100, cols = 300, n = 15;
+  const int64_t rows = 100, cols = 300, n = GetParam() == cpu::Isa::amx ? kAmxFewestRowsBeside15Bits - 1 : 15;
   const PackedMatrix w(random_, rows, cols, WeightType::q4);
   const Floats x = random_.floats(n * cols);
   Floats together(static_cast<size_t>(n * rows)), alone = together;
@@ -200,6 +200,41 @@ TEST_P(CpuBackendTest, AttendsToStoredKeysAndValues) {
       reference_.attend(shape, std::span(&run, 1), q.data(), expected.data());
       fast_->attend(shape, std::span(&run, 1), q.data(), actual.data());
       expect_close(expected, actual, dim * dim * 16, kv_type_name(type));
+    }
+  }
+}
+
+// The same with activations that may be rounded, a token or a few at a time: on tiles, as in AttentionWithRounded-
+// Activations (backend_test.cc), whatever lies behind the last position and before the window.
+TEST_P(CpuBackendTest, FewTokensAttendToStoredKeysAndValues) {
+  for (const auto& [dim, group] : {std::pair<int64_t, int64_t>(32, 1), {96, 4}, {128, 4}, {64, 16}, {64, 17}}) {
+    for (int64_t window : {0, 1, 40, 601}) {
+      for (int64_t start : {0, 5, 63, 64, 511, 1301}) {
+        const CcaShape shape{.num_heads = 2 * group, .num_kv_heads = 2, .head_dim = dim, .sliding_window = window};
+        const int64_t count = start == 5 ? 3 : 1, pages = (start + count + kPageTokens - 1) / kPageTokens;
+        std::vector<std::vector<uint32_t>> memory;
+        std::vector<float*> pointers;
+        for (int64_t p = 0; p < pages; ++p) {
+          memory.emplace_back(static_cast<size_t>(4 * kPageTokens * kv_slot_bytes(KvType::bf16, dim) / 4), ~0u);  // NaN
+          pointers.push_back(reinterpret_cast<float*>(memory.back().data()));
+        }
+        ops::Run run{.count = count, .start = start, .cache = {pointers, 0, 2, dim, KvType::bf16}};
+        const int64_t oldest = window > 0 ? std::max<int64_t>(0, start - window + 1) : 0;
+        for (int64_t position = oldest; position < start + count; ++position) {
+          for (int64_t head = 0; head < 2; ++head) {
+            store_kv(KvType::bf16, random_.floats(dim).data(), dim, run.cache.key(head, position));
+            store_kv(KvType::bf16, random_.floats(dim).data(), dim, run.cache.value(head, position));
+          }
+        }
+        const Floats q = random_.floats(count * shape.q_width());
+        Floats expected(q.size()), actual(q.size());
+        reference_.attend(shape, std::span(&run, 1), q.data(), expected.data());
+        bf16_->attend(shape, std::span(&run, 1), q.data(), actual.data());
+        for (size_t i = 0; i < q.size(); ++i) {
+          ASSERT_NEAR(expected[i], actual[i], 8 * 0x1p-8)
+              << "dim " << dim << " group " << group << " window " << window << " start " << start << " at " << i;
+        }
+      }
     }
   }
 }
