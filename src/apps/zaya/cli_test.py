@@ -154,6 +154,28 @@ class Plumbing(Temporary):
         self.assert_fails(zaya("logits", CASE, "--tokens", "1,99999999", "--out", out[0]), "vocabulary")
         self.assertFalse([name for name in os.listdir(self.directory) if "partial" in name], "no litter after a failure")
 
+    def test_choices_of_experts(self):
+        config = json.loads(pathlib.Path(NANO, "config.json").read_text())
+        tokens, shape = range(280, 300), [20, config["num_hidden_layers"], config["num_experts_per_tok"]]
+        found = []
+        for number, extra in enumerate((["--backend", "reference"], [], ["--chunk", "3"])):
+            file = self.path(f"{number}.safetensors")
+            result = zaya("logits", NANO, "--tokens", ",".join(map(str, tokens)), "--out", file, "--choices", *extra)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            data = pathlib.Path(file).read_bytes()
+            (length,) = struct.unpack_from("<Q", data)
+            header = json.loads(data[8 : 8 + length])
+            self.assertEqual(list(header), ["logits", "choices"])
+            self.assertEqual((header["choices"]["dtype"], header["choices"]["shape"]), ("F32", shape))
+            start, end = header["choices"]["data_offsets"]
+            found.append(struct.unpack(f"<{(end - start) // 4}f", data[8 + length + start : 8 + length + end]))
+        self.assertEqual(found[0], found[1], "both backends choose alike")
+        self.assertEqual(found[1], found[2], "whatever a step holds")
+        self.assertLessEqual(set(found[0]), set(range(config["num_experts"] + 1)))
+        of_tokens = [found[0][at : at + shape[1]] for at in range(0, len(found[0]), shape[1])]
+        self.assertGreater(len(set(of_tokens)), 10, "tokens differ")
+        self.assertTrue(all(len(set(layer)) > 1 for layer in zip(*of_tokens)), "in every layer")
+
     def test_tokenize_both_ways(self):
         encoded = json.loads(zaya("tokenize", "-p", "12 + 7").stdout)
         self.assertEqual(len(encoded["ids"]), len(encoded["tokens"]))
