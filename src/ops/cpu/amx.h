@@ -55,7 +55,11 @@ struct KvPages {
   const std::byte* const* pages = nullptr;
   int64_t first = 0;
   int64_t count = 0;
+  const std::byte* next = nullptr;  // a page that will be read after these, to ask memory for; or null
 
+  const std::byte* after(int64_t page) const {
+    return (page + 1) * kPageTokens < first + count ? pages[page + 1] : next;
+  }
   const std::byte* slot(int64_t i, int64_t dim) const {
     return pages[(first + i) / kPageTokens] + (first + i) % kPageTokens * dim * 2;
   }

@@ -165,17 +165,17 @@ void scores(const float* queries, int64_t group, const KvPages& keys, int64_t di
   for (int64_t i = -(keys.first % 16); i < keys.count; i += 16) {
     const std::byte* tile = keys.slot(i, dim);
     // Of the next page, 1 KB of each 4 KB: several streams come faster than one.
-    const int64_t at = keys.first + i, page = at / kPageTokens;
-    const std::byte* ahead = (page + 1) * kPageTokens < keys.first + keys.count
-                                 ? keys.pages[page + 1] + at % kPageTokens / 16 * 1024
-                                 : nullptr;
+    const int64_t at = keys.first + i;
+    const std::byte* ahead = keys.after(at / kPageTokens);
     _tile_zero(0);
     for (int64_t d = 0; d < dim / kTileCols; ++d) {
       _tile_loadd(4, packed + d * kTileElements, 64);
       _tile_loadd(5, tile + d * 64, slot);
       _tile_dpbf16ps(0, 5, 4);
       if (ahead == nullptr) continue;
-      for (int64_t line = 0; line < 16; ++line) _mm_prefetch(ahead + d * 4096 + line * 64, _MM_HINT_T0);
+      for (int64_t line = 0; line < 16; ++line) {
+        _mm_prefetch(ahead + d * 4096 + at % kPageTokens / 16 * 1024 + line * 64, _MM_HINT_T0);
+      }
     }
     _tile_stored(0, products, 64);
     memory_barrier();
@@ -216,10 +216,9 @@ void add_weighted(const float* weights, int64_t stride, int64_t group, const KvP
       const auto row = [&](int64_t k) { return k < left ? values.slot(i + k, dim) + d * 2 : nullptr; };
       const std::byte *even = row(r * 2), *odd = row(r * 2 + 1);
       // Of the next page, two values of each quarter in turn, as above.
-      const int64_t at = values.first + i + r * 2, page = at / kPageTokens, pair = at % kPageTokens / 2;
-      const std::byte* ahead = (page + 1) * kPageTokens < values.first + values.count
-                                   ? values.pages[page + 1] + ((pair % 4 * 8 + pair / 4) * 2 * dim + d) * 2
-                                   : nullptr;
+      const int64_t at = values.first + i + r * 2, turn = at % kPageTokens / 2;
+      const std::byte* page = values.after(at / kPageTokens);
+      const std::byte* ahead = page == nullptr ? nullptr : page + ((turn % 4 * 8 + turn / 4) * 2 * dim + d) * 2;
       for (int part = 0; part < Parts; ++part) {
         const __m512i a = even != nullptr ? _mm512_loadu_si512(even + part * 64) : _mm512_setzero_si512();
         const __m512i b = odd != nullptr ? _mm512_loadu_si512(odd + part * 64) : _mm512_setzero_si512();

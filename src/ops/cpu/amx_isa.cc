@@ -245,8 +245,11 @@ void matmul(WeightType type, const std::byte* w, int64_t rows, int64_t cols, con
             Bf16Tiles x, int64_t n, float* out, int64_t out_stride, float* scratch) {
   const Product p{w, rows, cols, row_scale, bias, x, out, out_stride};
   configure_tiles();
-  for (int64_t token = 0; token < n; token += kAmxTokens) {
-    const int64_t count = std::min(n - token, kAmxTokens);
+  // Equal parts: a small last one would wait for its weights to be expanded.
+  const int64_t parts = std::max<int64_t>(1, (n + kAmxTokens - 1) / kAmxTokens),
+                part = (n + parts * 32 - 1) / (parts * 32) * 32;
+  for (int64_t token = 0; token < n; token += part) {
+    const int64_t count = std::min(n - token, part);
     if (type == WeightType::q4) tokens<WeightType::q4>(p, token, count, scratch);
     if (type == WeightType::q8) tokens<WeightType::q8>(p, token, count, scratch);
     if (type == WeightType::b16) tokens<WeightType::b16>(p, token, count, scratch);

@@ -82,9 +82,15 @@ void CpuBackend::attend_pieces(const CcaShape& s, const float* q, float* out, in
               values[static_cast<size_t>(pages)] = piece.cache->value(piece.kv_head, j);
             }
             const int64_t first = piece.begin % kPageTokens;
-            amx_->scores(q + piece.offset, group, {keys.data(), first, positions}, dim, weights, kPiece, tile_scratch);
+            const AttendPiece* after = p + 1 < end ? &pieces_[static_cast<size_t>(p + 1)] : nullptr;
+            const std::byte* next = after == nullptr
+                                        ? nullptr
+                                        : after->cache->key(after->kv_head, after->begin / kPageTokens * kPageTokens);
+            amx_->scores(q + piece.offset, group, {keys.data(), first, positions, values[0]}, dim, weights, kPiece,
+                         tile_scratch);
             softmax();
-            amx_->weighted_values(weights, kPiece, group, {values.data(), first, positions}, dim, sums, tile_scratch);
+            amx_->weighted_values(weights, kPiece, group, {values.data(), first, positions, next}, dim, sums,
+                                  tile_scratch);
             continue;
           }
           const auto by_page = [&](const auto& body) {  // body(first position, how many)
