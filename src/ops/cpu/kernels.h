@@ -56,7 +56,7 @@ constexpr int64_t matmul_scratch(int64_t cols) { return kRowTile * cols; }
 
 // Tokens that one decoding of packed weights into registers serves, and one into memory, at most; the floats between
 // their copies; and the bytes of a superblock in memory, its scales and FP32 codes.
-inline constexpr int kPackedTokens = 12, kSlabTokens = 48;
+inline constexpr int kPackedTokens = 12, kSlabTokens = 96;
 inline constexpr int64_t kWideBytes = kScaleBytes + kBlockRows * kBlockCols * 4;
 constexpr int64_t packed_stride(int64_t cols) { return superblocks_of(cols) * kBlockCols + 16; }
 constexpr int64_t packed_scratch(int64_t cols) {
