@@ -156,7 +156,7 @@ void pack_values(const float* values, int64_t count, int64_t dim, Bf16Tiles out,
 void scores(const float* queries, int64_t group, const KvPages& keys, int64_t dim, float* out, int64_t stride,
             float* scratch) {
   auto* packed = reinterpret_cast<uint16_t*>(scratch);
-  float* products = scratch + dim * 8;  // [32 keys][16 queries]
+  float* products = scratch + dim * 8;  // [16 keys][16 queries]
   pack_queries(queries, dim, group, dim, 1, packed);
   configure_tiles();
   memory_barrier();

@@ -19,8 +19,8 @@ inline __m512 scales(const std::byte* p) {
   return _mm512_mul_ps(load_scales(p), _mm512_set1_ps(1.0f + 0.693f * 0x1p-8f));
 }
 
-// One group of columns of a block, out of superblock `w`, as a quarter of its two tiles. (Forced inline: GCC 12 drops
-// direct calls.)
+// One group of columns of a block, out of superblock `w`, as a quarter of its two tiles. Inlined by force: GCC 12 drops
+// direct calls of it, and the products would take what was there before.
 template <WeightType type>
 inline __attribute__((always_inline)) void expand_group(const std::byte* w, int group, std::byte* out);
 
@@ -87,7 +87,7 @@ class Chunk {
       room_[b] = room + b * kExpanded;
     }
     // What follows in memory order: more columns of these blocks, or the next two blocks.
-    ahead_ = super + 2 * kSupers <= supers ? kSupers * kBytes : 2 * stride - super * kBytes;
+    ahead_ = super + kSupers < supers ? kSupers * kBytes : 2 * stride - super * kBytes;
     done_ = super_ = block_ = group_ = 0;
     locate();
   }
