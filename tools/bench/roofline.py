@@ -54,7 +54,8 @@ def points(report):
     for figure in report["figures"]:
         rate = figure["tokens_per_second"]["median"]
         per_byte = figure["ops_per_token"] / figure["bytes_per_token"]
-        result.append((f"{figure['what']}: {rate:.1f} tok/s", per_byte, drawn_rate(figure, report, per_byte * bandwidth)))
+        what = figure["what"].removesuffix(", 0 tokens of context")
+        result.append((f"{what}: {rate:.1f} tok/s", per_byte, drawn_rate(figure, report, per_byte * bandwidth)))
     return result
 
 
@@ -116,7 +117,8 @@ def draw(report):
         lowest_label = ly
         lx = px + 8 if left_half else px - 8
         add(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="5" fill="{colour}"/>')
-        add(f'<text x="{lx:.1f}" y="{ly:.1f}" fill="{colour}" text-anchor="{"start" if left_half else "end"}">{escape(label)}</text>')
+        add(f'<text x="{lx:.1f}" y="{ly:.1f}" fill="{colour}" stroke="#fff" stroke-width="4" '
+            f'paint-order="stroke" text-anchor="{"start" if left_half else "end"}">{escape(label)}</text>')
     add("</svg>")
     return "\n".join(out) + "\n"
 
