@@ -83,20 +83,22 @@ class Chunk {
     supers_ = std::min(supers - super, kSupers);
     for (int64_t b = 0; b < 2; ++b) {
       packed_[b] = p.w + (row / kBlockRows + (row + b * kBlockRows < p.rows ? b : 0)) * stride + super * kBytes;
-      tiles_[b] = type == WeightType::b16 ? packed_[b] : room + b * kExpanded;  // b16 lies as tiles want it
       room_[b] = room + b * kExpanded;
     }
     // What follows in memory order: more columns of these blocks, or the next two blocks.
     ahead_ = super + kSupers < supers ? kSupers * kBytes : 2 * stride - super * kBytes;
-    done_ = super_ = block_ = group_ = 0;
+    super_ = block_ = group_ = 0;
     locate();
   }
   int64_t groups() const { return supers_ * 2 * kGroups; }
   int64_t tiles() const { return supers_ * 2; }
-  const std::byte* tile(int b, int64_t k) const { return tiles_[b] + k * kTileBytes; }
+  const std::byte* tile(int b, int64_t k) const {
+    if constexpr (type == WeightType::b16) return packed_[b] + k * kTileBytes;  // lies as tiles want it
+    return room_[b] + k * kTileBytes;
+  }
 
   inline __attribute__((always_inline)) void expand(int64_t count) {
-    for (const int64_t end = std::min(done_ + count, groups()); done_ < end; ++done_) {
+    for (; count > 0 && super_ < supers_; --count) {
       // A quarter of the superblock's lines, of the chunk after.
       constexpr int64_t kQuarter = kBytes / kGroups, kLines = kQuarter / 64 + 1;
       for (int64_t i = 0; i < kLines; ++i) {
@@ -124,11 +126,10 @@ class Chunk {
   }
 
   const std::byte* packed_[2];
-  const std::byte* tiles_[2];
   std::byte* room_[2];
   int64_t supers_ = 0, ahead_ = 0;
   // The group that is expanded next.
-  int64_t done_ = 0, super_ = 0;
+  int64_t super_ = 0;
   int block_ = 0, group_ = 0;
   const std::byte* w_ = nullptr;
   std::byte* out_ = nullptr;
