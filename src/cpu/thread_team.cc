@@ -1,6 +1,7 @@
 #include "cpu/thread_team.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "cpu/topology.h"
 
@@ -17,6 +18,15 @@ namespace {
 // Spins of about 40 cycles each before a waiter sleeps: roughly 50 µs, longer than the gap between two operations of a
 // step and short enough that a preempted team on a busy machine gives its time back.
 constexpr int kSpins = 2000;
+
+// Linux takes a thread's processor for another at the first tick after some 1 to 3 ms (its base slice), a tick being 1
+// to 4 ms. Who goes before that leaves no piece behind.
+constexpr auto kTurn = std::chrono::milliseconds(2);
+// After a gap between two looks at the clock as long as this, the worker was off its processor and its turn begins anew
+// (or the piece was a long one, and then nothing helps).
+constexpr auto kGap = std::chrono::milliseconds(1);
+
+constexpr uint32_t kOpen = 1u << 31;
 
 void pause() {
 #if defined(__x86_64__)
@@ -56,7 +66,19 @@ void stay_on_node([[maybe_unused]] int worker, [[maybe_unused]] int workers) {
 
 int ThreadTeam::default_size() { return machine().cores(); }
 
-ThreadTeam::ThreadTeam(int size) : size_(size > 0 ? size : default_size()) {
+bool ThreadTeam::Turn::over() {
+  const auto now = std::chrono::steady_clock::now();
+  if (now - last_ > kGap) begin_ = now;
+  last_ = now;
+  return now - begin_ > kTurn;
+}
+
+void ThreadTeam::Turn::give_way() {
+  std::this_thread::yield();
+  begin_ = last_ = std::chrono::steady_clock::now();
+}
+
+ThreadTeam::ThreadTeam(int size) : size_(size > 0 ? size : default_size()), turns_(static_cast<size_t>(size_)) {
   for (int worker = 1; worker < size_; ++worker) {
     threads_.emplace_back([this, worker] {
       stay_on_node(worker, size_);
@@ -72,28 +94,63 @@ ThreadTeam::~ThreadTeam() {
   for (std::thread& thread : threads_) thread.join();
 }
 
+bool ThreadTeam::enter() {
+  uint32_t inside = inside_.load(std::memory_order_relaxed);
+  while ((inside & kOpen) != 0) {
+    if (inside_.compare_exchange_weak(inside, inside + 1, std::memory_order_acquire)) return true;
+  }
+  return false;
+}
+
+void ThreadTeam::leave() {
+  if (inside_.fetch_sub(1, std::memory_order_acq_rel) == 1) inside_.notify_one();  // closed, and the last
+}
+
 void ThreadTeam::work(int worker) {
+  Turn& turn = turns_[static_cast<size_t>(worker)];
   uint32_t seen = 0;
   while (true) {
     wait_for_change(generation_, seen);
     seen = generation_.load(std::memory_order_acquire);
     if (stopping_.load()) return;
-    (*body_)(worker);
-    if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) == 1) unfinished_.notify_one();
+    while (enter()) {
+      (*body_)(worker);
+      leave();
+      if (!turn.over()) break;
+      turn.give_way();
+    }
+  }
+}
+
+void ThreadTeam::together(const std::function<void(int)>& body) {
+  body_ = &body;
+  inside_.store(kOpen, std::memory_order_release);
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
+  body(0);
+  for (uint32_t inside = inside_.fetch_and(~kOpen, std::memory_order_acq_rel) & ~kOpen; inside != 0;
+       inside = inside_.load(std::memory_order_acquire)) {
+    wait_for_change(inside_, inside);
   }
 }
 
 void ThreadTeam::run(const std::function<void(int)>& body) {
   if (size_ == 1) return body(0);
-  body_ = &body;
-  unfinished_.store(size_ - 1, std::memory_order_relaxed);
-  generation_.fetch_add(1, std::memory_order_release);
-  generation_.notify_all();
-  body(0);
-  for (int left = unfinished_.load(std::memory_order_acquire); left != 0;
-       left = unfinished_.load(std::memory_order_acquire)) {
-    wait_for_change(unfinished_, left);
-  }
+  std::vector<char> came(static_cast<size_t>(size_), 0);  // each worker looks at its own
+  std::atomic<int> missing{size_ - 1};
+  together([&](int worker) {
+    if (worker > 0) {
+      if (std::exchange(came[static_cast<size_t>(worker)], 1) != 0) return;
+      body(worker);
+      if (missing.fetch_sub(1, std::memory_order_acq_rel) == 1) missing.notify_one();
+      return;
+    }
+    body(0);
+    for (int left = missing.load(std::memory_order_acquire); left != 0;
+         left = missing.load(std::memory_order_acquire)) {
+      wait_for_change(missing, left);
+    }
+  });
 }
 
 void ThreadTeam::parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t, int)>& body) {
@@ -103,8 +160,9 @@ void ThreadTeam::parallel_for(int64_t count, int64_t grain, const std::function<
     return;
   }
   std::atomic<int64_t> next{0};
-  run([&](int worker) {
-    while (true) {
+  together([&](int worker) {
+    // The caller stays: without it nothing goes on.
+    while (worker == 0 || !turns_[static_cast<size_t>(worker)].over()) {
       const int64_t begin = next.fetch_add(grain, std::memory_order_relaxed);
       if (begin >= count) return;
       body(begin, std::min(count, begin + grain), worker);

@@ -1,8 +1,12 @@
 // A fixed team of threads that run one function together. Workers spin briefly for the next piece of work, then sleep
 // on a futex, so that a short gap between two operations costs a microsecond and an idle engine costs nothing.
+//
+// Beside other processes a worker may be off its processor at any time. So nobody waits for a worker that has no piece,
+// and workers give their processor up between two pieces, before the system takes it in the middle of one.
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <thread>
@@ -34,12 +38,31 @@ class ThreadTeam {
   static int default_size();
 
  private:
+  // How long a worker has had its processor, as far as it can tell.
+  class alignas(64) Turn {
+   public:
+    bool over();
+    void give_way();
+
+   private:
+    std::chrono::steady_clock::time_point begin_, last_;
+  };
+
   void work(int worker);
+
+  // Runs body(0) here and body(worker) on the workers that come while it runs, some perhaps more than once; returns
+  // when all who came are done.
+  void together(const std::function<void(int worker)>& body);
+
+  // Of a worker: takes part in what the team does now, unless that is over.
+  bool enter();
+  void leave();
 
   int size_;
   const std::function<void(int)>* body_ = nullptr;
+  std::vector<Turn> turns_;
   alignas(64) std::atomic<uint32_t> generation_{0};  // bumped when there is work; workers wait for it to change
-  alignas(64) std::atomic<int> unfinished_{0};
+  alignas(64) std::atomic<uint32_t> inside_{0};      // workers that take part; kOpen: more may come
   std::atomic<bool> stopping_{false};
   std::vector<std::thread> threads_;
 };

@@ -11,6 +11,11 @@
 namespace zaya::cpu {
 namespace {
 
+void keep_busy(std::chrono::microseconds time) {
+  for (const auto until = std::chrono::steady_clock::now() + time; std::chrono::steady_clock::now() < until;) {
+  }
+}
+
 TEST(ThreadTeam, RunsEveryWorkerOncePerCall) {
   for (int size : {1, 2, 3, 7}) {
     ThreadTeam team(size);
@@ -33,6 +38,26 @@ TEST(ThreadTeam, ParallelForCoversEachIndexOnce) {
       EXPECT_EQ(std::accumulate(seen.begin(), seen.end(), int64_t{0}), count);
       for (int times : seen) EXPECT_EQ(times, 1);
     }
+  }
+}
+
+// Workers that give way in the middle of a call, more of them than processors, and come back to the same call or a
+// later one.
+TEST(ThreadTeam, CoversEachIndexOnceWhileWorkersGiveWay) {
+  ThreadTeam team(5);
+  for (int round = 0; round < 3; ++round) {
+    std::vector<int> seen(200, 0);
+    std::atomic<int> strict{0};
+    team.parallel_for(200, 1, [&](int64_t begin, int64_t, int) {
+      keep_busy(std::chrono::microseconds(200));
+      ++seen[static_cast<size_t>(begin)];
+    });
+    for (int times : seen) EXPECT_EQ(times, 1);
+    team.run([&](int) {
+      keep_busy(std::chrono::milliseconds(3));
+      ++strict;
+    });
+    EXPECT_EQ(strict.load(), team.size());
   }
 }
 
