@@ -54,14 +54,18 @@ inline constexpr int64_t kRowTile = 8;
 
 constexpr int64_t matmul_scratch(int64_t cols) { return kRowTile * cols; }
 
-// Tokens that one decoding of packed weights into registers serves, and one into memory, at most; the floats between
-// their copies; and the bytes of a superblock in memory, its scales and FP32 codes.
+// Tokens that one decoding of packed weights into registers serves, and one into memory, at most; columns decoded to
+// memory at a time; the floats between the copies of few tokens; and the bytes of a superblock in memory, its scales
+// and FP32 codes.
 inline constexpr int kPackedTokens = 12, kSlabTokens = 96;
+inline constexpr int64_t kSlabCols = 256;
 inline constexpr int64_t kWideBytes = kScaleBytes + kBlockRows * kBlockCols * 4;
+constexpr int64_t slab_cols(int64_t cols) { return (cols + kSlabCols - 1) / kSlabCols * kSlabCols; }
 constexpr int64_t packed_stride(int64_t cols) { return superblocks_of(cols) * kBlockCols + 16; }
 constexpr int64_t packed_scratch(int64_t cols) {
-  return kSlabTokens * packed_stride(cols) + superblocks_of(cols) * kWideBytes / 4;
+  return kSlabTokens * (slab_cols(cols) + kBlockRows) + kSlabCols / kBlockCols * kWideBytes / 4;
 }
+static_assert(packed_scratch(1) >= kPackedTokens * packed_stride(1));
 
 // The kernels built for `isa`, or for the best lower one that was built.
 const Kernels& kernels_for(cpu::Isa isa);

@@ -34,7 +34,7 @@ struct F16 {
 struct F8E4M3 {
   using Stored = uint8_t;
   static Vec widen(const Stored* p) {
-    const UintVec bits = __builtin_convertvector(*reinterpret_cast<const ByteAt*>(p), UintVec);
+    const UintVec bits = widen_unsigned(p);
     const Vec magnitude = (Vec)((bits & 0x7fu) << 20) * 0x1p120f;
     return (Vec)((UintVec)magnitude | (bits & 0x80u) << 24);
   }
@@ -59,9 +59,10 @@ struct Output {
   }
 };
 
+#if defined(__FMA__)
+// sum() of as many vectors as they have lanes at once, by the same tree: lane i of the result is that of totals[i].
+inline Vec sum_lanes(const Vec* totals) {
 #if defined(__AVX512F__)
-// sum() of 16 vectors at once, by the same tree: lane i of the result is that of totals[i].
-inline __m512 sum16(const Vec* totals) {
   __m512 heads[4];  // 128 bits for each g, of totals[4g + j]
   for (int j = 0; j < 4; ++j) {
     const auto halves = [&](int g) {  // lanes i and i + 8 of two vectors
@@ -76,7 +77,20 @@ inline __m512 sum16(const Vec* totals) {
                          _mm512_shuffle_ps(heads[j], heads[j + 1], 0xee));
   };
   const __m512 a = pairs(0), b = pairs(2);
-  return _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd));
+  return (Vec)_mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd));
+#else
+  __m256 heads[4];  // 128 bits of totals[j], then of totals[4 + j]
+  for (int j = 0; j < 4; ++j) {
+    const __m256 a = (__m256)totals[j], b = (__m256)totals[4 + j];
+    heads[j] = _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
+  }
+  const auto pairs = [&](int j) {
+    return _mm256_add_ps(_mm256_shuffle_ps(heads[j], heads[j + 1], 0x44),
+                         _mm256_shuffle_ps(heads[j], heads[j + 1], 0xee));
+  };
+  const __m256 a = pairs(0), b = pairs(2);
+  return (Vec)_mm256_add_ps(_mm256_shuffle_ps(a, b, 0x88), _mm256_shuffle_ps(a, b, 0xdd));
+#endif
 }
 #endif
 
@@ -104,7 +118,7 @@ inline void tile(const typename Weight::Stored* w, int64_t cols, const float* x,
 #if defined(__AVX512F__)
   if constexpr (Rows == 4 && Tokens == 4) {  // of short rows, adding up would take longer than multiplying
     float dots[4][4];
-    _mm512_storeu_ps(dots, sum16(sums[0]));
+    store(dots[0], sum_lanes(sums[0]));
     for (int t = 0; t < Tokens; ++t) {
       for (int r = 0; r < Rows; ++r) out.write(row + r, token + t, dots[r][t]);
     }
@@ -195,10 +209,7 @@ struct KvBf16 : Bf16 {
 struct KvI8 {
   using Stored = int8_t;
   static constexpr int64_t kHeader = 4;
-  static Vec widen(const Stored* p) {
-    typedef int8_t SignedAt __attribute__((vector_size(kLanes), aligned(1), may_alias));
-    return __builtin_convertvector(__builtin_convertvector(*reinterpret_cast<const SignedAt*>(p), IntVec), Vec);
-  }
+  static Vec widen(const Stored* p) { return __builtin_convertvector(widen_signed(p), Vec); }
   static float step(const std::byte* slot) {
     float step;
     __builtin_memcpy(&step, slot, 4);
@@ -247,12 +258,12 @@ inline void scores_of(const float* queries, const std::byte* keys, int64_t count
   }
 }
 
-#if defined(__AVX512F__)
-// Some queries against as many keys at a time as make 16 products. Returns how many keys are done.
+#if defined(__FMA__)
+// Some queries against as many keys at a time as make a vector of products. Returns how many keys are done.
 template <class Slot, int Group>
-inline int64_t scores_of_16(const float* queries, const std::byte* keys, int64_t count, int64_t dim, float* out,
-                            int64_t stride) {
-  constexpr int kKeys = 16 / Group;
+inline int64_t scores_by_lanes(const float* queries, const std::byte* keys, int64_t count, int64_t dim, float* out,
+                               int64_t stride) {
+  constexpr int kKeys = kLanes / Group;
   int64_t j = 0;
   for (; dim % kLanes == 0 && j + kKeys <= count; j += kKeys) {
     const std::byte* slots[kKeys];
@@ -267,7 +278,7 @@ inline int64_t scores_of_16(const float* queries, const std::byte* keys, int64_t
       }
     }
     float sums[Group][kKeys], steps[kKeys];
-    _mm512_storeu_ps(sums, sum16(totals[0]));
+    store(sums[0], sum_lanes(totals[0]));
     for (int k = 0; k < kKeys; ++k) steps[k] = Slot::step(slots[k]);
     for (int g = 0; g < Group; ++g) {
       for (int k = 0; k < kKeys; ++k) out[g * stride + j + k] = sums[g][k] * steps[k];
@@ -281,8 +292,8 @@ template <class Slot, int Group>
 inline void group_scores(const float* queries, const std::byte* keys, int64_t count, int64_t dim, float* out,
                          int64_t stride) {
   int64_t done = 0;
-#if defined(__AVX512F__)
-  done = scores_of_16<Slot, Group>(queries, keys, count, dim, out, stride);
+#if defined(__FMA__)
+  done = scores_by_lanes<Slot, Group>(queries, keys, count, dim, out, stride);
 #endif
   scores_of<Slot, Group>(queries, keys + done * slot_bytes<Slot>(dim), count - done, dim, out + done, stride);
 }

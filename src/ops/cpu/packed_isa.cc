@@ -56,8 +56,7 @@ inline Vec16 load_scales(const std::byte* p) {
   Vec16 scale;
 #pragma GCC unroll 16
   for (int i = 0; i < kParts; ++i) {
-    const UintVec code = __builtin_convertvector(*reinterpret_cast<const ByteAt*>(p + i * kLanes), UintVec);
-    scale.part[i] = (Vec)((code << 19) + (112u << 23));
+    scale.part[i] = (Vec)((widen_unsigned(p + i * kLanes) << 19) + (112u << 23));
   }
   return scale;
 }
@@ -111,6 +110,10 @@ struct Wide {
   static Vec decode(UintVec word, int) { return (Vec)word; }
 };
 
+// Tokens of one tile of decoded weights: with 8 lanes 12 sums in 16 registers.
+constexpr int kWideTokens = kLanes == 16 ? 12 : 6;
+static_assert(kSlabTokens % kWideTokens == 0);
+
 template <class Format>
 inline Vec16 decode(const Word16& word, int j) {
   Vec16 weights;
@@ -126,7 +129,7 @@ inline __attribute__((always_inline)) void superblock(const std::byte* w, int64_
   constexpr int kWords = static_cast<int>(kGroupCols) / Format::kPerWord;  // of one group
   for (int group = 0; group < kBlockCols / kGroupCols; ++group) {
     Vec16 sums[Blocks][Tokens];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int word = 0; word < kWords; ++word) {
       Word16 raw[Blocks];
       const int64_t offset = Format::kHeader + (group * kWords + word) * kBlockRows * 4;
@@ -161,9 +164,9 @@ inline __attribute__((always_inline)) void superblock(const std::byte* w, int64_
   }
 }
 
-// One block of `supers` superblocks.
+// Decodes `supers` superblocks of a block.
 template <class Format>
-void widen_block(const std::byte* w, int64_t supers, std::byte* out) {
+void widen(const std::byte* w, int64_t supers, std::byte* out) {
   for (int64_t s = 0; s < supers; ++s, w += Format::kBytes, out += Wide<Format>::kBytes) {
     for (int64_t i = 0; i < Format::kHeader; ++i) out[i] = w[i];
     for (int64_t word = 0; word < kBlockCols / Format::kPerWord; ++word) {
@@ -197,11 +200,10 @@ struct Product {
   // first-level cache, which costs a factor; so they are copied, a line further apart.
   float* scratch;
   const float* padded;
-  int64_t padded_stride, padded_tokens;
+  int64_t padded_stride;
 
   void pad(int64_t token, int64_t tokens) {
     const int64_t whole = superblocks_of(cols) * kBlockCols;
-    padded_tokens = tokens;
     padded_stride = packed_stride(cols);
     padded = x + token * cols;
     if (tokens == 1 && whole == cols) return;
@@ -214,65 +216,126 @@ struct Product {
   }
 };
 
-// Blocks blocks from `block` on, whose weights are at w, against the Tokens tokens from `token` on, whose padded inputs
-// are at x.
-template <class Format, int Blocks, int Tokens>
-void tile(const Product& p, int64_t block, const std::byte* w, int64_t token, const float* x) {
-  const int64_t supers = superblocks_of(p.cols), stride = supers * Format::kBytes;
-  Vec16 total[Blocks][Tokens] = {};
-  for (int64_t s = 0; s < supers; ++s) {
-    superblock<Format, Blocks, Tokens>(w + s * Format::kBytes, stride, x + s * kBlockCols, p.padded_stride, total);
-  }
+// Takes the totals of one block, scaled, to the outputs of the Tokens tokens from `token` on.
+template <int Tokens>
+inline __attribute__((always_inline)) void finish(const Product& p, int64_t block, int64_t token,
+                                                  const Vec16 (&total)[Tokens]) {
 #pragma GCC unroll 16
-  for (int b = 0; b < Blocks; ++b) {
-    const int64_t first = (block + b) * kBlockRows;
+  for (int i = 0; i < kParts; ++i) {
+    const int64_t row = block * kBlockRows + i * kLanes;
+    if (row >= p.rows) break;
+    const int64_t count = p.rows - row < kLanes ? p.rows - row : kLanes;
+    const Vec scale = p.row_scale == nullptr ? splat(1) : load_part(p.row_scale + row, count);
+    const Vec bias = p.bias == nullptr ? Vec{} : load_part(p.bias + row, count);
 #pragma GCC unroll 16
-    for (int i = 0; i < kParts; ++i) {
-      const int64_t row = first + i * kLanes;
-      if (row >= p.rows) break;
-      const int64_t count = p.rows - row < kLanes ? p.rows - row : kLanes;
-      const Vec scale = p.row_scale == nullptr ? splat(1) : load_part(p.row_scale + row, count);
-      const Vec bias = p.bias == nullptr ? Vec{} : load_part(p.bias + row, count);
-#pragma GCC unroll 16
-      for (int t = 0; t < Tokens; ++t) {
-        const Vec result = total[b][t].part[i] * scale + bias;
-        float* out = p.out + (token + t) * p.out_stride + row;
-        if (count == kLanes) {
-          store(out, result);
-        } else {
-          store_part(out, result, count);
-        }
+    for (int t = 0; t < Tokens; ++t) {
+      const Vec result = total[t].part[i] * scale + bias;
+      float* out = p.out + (token + t) * p.out_stride + row;
+      if (count == kLanes) {
+        store(out, result);
+      } else {
+        store_part(out, result, count);
       }
     }
   }
 }
 
+// Blocks blocks from `block` on against the Tokens tokens from `token` on, whose inputs are padded.
+template <class Format, int Blocks, int Tokens>
+void tile(const Product& p, int64_t block, int64_t token) {
+  const int64_t supers = superblocks_of(p.cols), stride = supers * Format::kBytes;
+  const std::byte* w = p.w + block * stride;
+  Vec16 total[Blocks][Tokens] = {};
+  for (int64_t s = 0; s < supers; ++s) {
+    superblock<Format, Blocks, Tokens>(w + s * Format::kBytes, stride, p.padded + s * kBlockCols, p.padded_stride,
+                                       total);
+  }
+#pragma GCC unroll 16
+  for (int b = 0; b < Blocks; ++b) finish<Tokens>(p, block + b, token, total[b]);
+}
+
+// `supers` decoded superblocks of one block against Tokens tokens, added to their totals; with `last`, these are
+// complete.
+template <class Format, int Tokens>
+void wide_tile(const Product& p, int64_t block, const std::byte* w, int64_t supers, int64_t token, const float* x,
+               float* totals, bool first, bool last) {
+  Vec16 total[1][Tokens] = {};
+#pragma GCC unroll 16
+  for (int t = 0; t < Tokens; ++t) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kParts; ++i) {
+      if (!first) total[0][t].part[i] = load(totals + t * kBlockRows + i * kLanes);
+    }
+  }
+  for (int64_t s = 0; s < supers; ++s) {
+    superblock<Wide<Format>, 1, Tokens>(w + s * Wide<Format>::kBytes, 0, x + s * kBlockCols, kSlabCols, total);
+  }
+  if (last) return finish<Tokens>(p, block, token, total[0]);
+#pragma GCC unroll 16
+  for (int t = 0; t < Tokens; ++t) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kParts; ++i) store(totals + t * kBlockRows + i * kLanes, total[0][t].part[i]);
+  }
+}
+
+// `tokens` ≤ kSlabTokens tokens from `token` on: kSlabCols columns of one block are decoded at a time, into the
+// first-level cache, once for all of them.
+template <class Format>
+void slab(const Product& p, int64_t token, int64_t tokens) {
+  const int64_t blocks = blocks_of(p.rows), supers = superblocks_of(p.cols);
+  constexpr int64_t kSupers = kSlabCols / kBlockCols;
+  // Inputs by chunks of columns, within each by tokens; then the decoded weights, then totals.
+  float* x = p.scratch;
+  auto* wide = reinterpret_cast<std::byte*>(x + kSlabTokens * slab_cols(p.cols));
+  float* totals = reinterpret_cast<float*>(wide + kSupers * kWideBytes);
+  for (int64_t begin = 0; begin < supers * kBlockCols; begin += kSlabCols) {
+    for (int64_t t = 0; t < tokens; ++t) {
+      const float* from = p.x + (token + t) * p.cols + begin;
+      float* row = x + begin * tokens + t * kSlabCols;
+      const int64_t count = p.cols - begin < kSlabCols ? p.cols - begin : kSlabCols;
+      for (int64_t c = 0; c < count; ++c) row[c] = from[c];
+      for (int64_t c = count; c < kSlabCols; ++c) row[c] = 0;
+    }
+  }
+  for (int64_t b = 0; b < blocks; ++b) {
+    for (int64_t s = 0; s < supers; s += kSupers) {
+      const int64_t count = supers - s < kSupers ? supers - s : kSupers;
+      widen<Format>(p.w + (b * supers + s) * Format::kBytes, count, wide);
+      const float* columns = x + s * kBlockCols * tokens;
+      int64_t t = 0;
+      const auto take = [&](auto many) {
+        for (; t + many() <= tokens; t += many()) {
+          wide_tile<Format, many()>(p, b, wide, count, token + t, columns + t * kSlabCols, totals + t * kBlockRows,
+                                    s == 0, s + kSupers >= supers);
+        }
+      };
+      take(Constant<kWideTokens>{});
+      take(Constant<4>{});
+      take(Constant<2>{});
+      take(Constant<1>{});
+    }
+  }
+}
+
 // Few tokens: several blocks at once, because several memory streams per thread read half as fast again as one, and
-// because one chain of additions would wait for itself. Many tokens: one block, decoded once for all of them; more than
-// that, decoded once for kSlabTokens.
+// because one chain of additions would wait for itself. Many tokens: one block, decoded once for all of them.
 template <class Format>
 void product(Product& p, int64_t n) {
   constexpr int kMany = kLanes == 16 ? kPackedTokens : 4;
-  constexpr int kWideTokens = 6;  // of 16 lanes each: 12 sums in 16 registers
-  static_assert(kSlabTokens % kWideTokens == 0);
-  const int64_t blocks = blocks_of(p.rows), supers = superblocks_of(p.cols), stride = supers * Format::kBytes;
+  const int64_t blocks = blocks_of(p.rows);
   int64_t t = 0;
-  // Only where decoding costs more than reading FP32 from the second-level cache: not with AVX-512's 16 lanes.
-  for (; kLanes < 16 && n - t >= 2 * kPackedTokens; t += p.padded_tokens) {
-    p.pad(t, n - t < kSlabTokens ? (n - t) / kWideTokens * kWideTokens : kSlabTokens);
-    std::byte* wide = reinterpret_cast<std::byte*>(p.scratch + kSlabTokens * p.padded_stride);
-    for (int64_t b = 0; b < blocks; ++b) {
-      widen_block<Format>(p.w + b * stride, supers, wide);
-      for (int64_t i = 0; i < p.padded_tokens; i += kWideTokens) {
-        tile<Wide<Format>, 1, kWideTokens>(p, b, wide, t + i, p.padded + i * p.padded_stride);
-      }
-    }
+  if (n >= 2 * kPackedTokens) {
+    // Equal parts: a small last one would pay for its own decoding.
+    const int64_t parts = (n + kSlabTokens - 1) / kSlabTokens;
+    const int64_t part = (n + parts * kWideTokens - 1) / (parts * kWideTokens) * kWideTokens;
+    for (; t < n; t += part) slab<Format>(p, t, n - t < part ? n - t : part);
+    return;
   }
   const auto take = [&](auto many, auto tokens) {
     p.pad(t, tokens());
     int64_t b = 0;
-    for (; b + many() <= blocks; b += many()) tile<Format, many(), tokens()>(p, b, p.w + b * stride, t, p.padded);
-    for (; b < blocks; ++b) tile<Format, 1, tokens()>(p, b, p.w + b * stride, t, p.padded);
+    for (; b + many() <= blocks; b += many()) tile<Format, many(), tokens()>(p, b, t);
+    for (; b < blocks; ++b) tile<Format, 1, tokens()>(p, b, t);
     t += tokens();
   };
   while (t < n) {
@@ -292,7 +355,7 @@ void product(Product& p, int64_t n) {
 
 void packed_matmul(WeightType type, const std::byte* w, int64_t rows, int64_t cols, const float* row_scale,
                    const float* bias, const float* x, int64_t n, float* out, int64_t out_stride, float* scratch) {
-  Product p{w, rows, cols, row_scale, bias, x, out, out_stride, scratch, nullptr, 0, 0};
+  Product p{w, rows, cols, row_scale, bias, x, out, out_stride, scratch, nullptr, 0};
   if (type == WeightType::q4) return product<Q4>(p, n);
   if (type == WeightType::q8) return product<Q8>(p, n);
   if (type == WeightType::b16) return product<B16>(p, n);

@@ -40,6 +40,18 @@ inline Vec splat(float x) {
 #endif
 }
 
+// Bytes as 32-bit numbers. By name too: GCC 12 takes __builtin_convertvector of bytes apart, one by one.
+inline UintVec widen_unsigned(const void* p) {
+#if defined(__AVX512F__)
+  return (UintVec)_mm512_cvtepu8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p)));
+#elif defined(__AVX2__)
+  return (UintVec)_mm256_cvtepu8_epi32(_mm_loadl_epi64(static_cast<const __m128i*>(p)));
+#else
+  return __builtin_convertvector(*static_cast<const ByteAt*>(p), UintVec);
+#endif
+}
+inline IntVec widen_signed(const void* p) { return (IntVec)((widen_unsigned(p) ^ 0x80u) - 0x80u); }
+
 inline Vec load_part(const float* p, int64_t count) {
   Vec v = {};
   for (int64_t i = 0; i < count; ++i) v[i] = p[i];
