@@ -60,12 +60,12 @@ constexpr int64_t matmul_scratch(int64_t cols) { return kRowTile * cols; }
 inline constexpr int kPackedTokens = 12, kSlabTokens = 96;
 inline constexpr int64_t kSlabCols = 256;
 inline constexpr int64_t kWideBytes = kScaleBytes + kBlockRows * kBlockCols * 4;
-constexpr int64_t slab_cols(int64_t cols) { return (cols + kSlabCols - 1) / kSlabCols * kSlabCols; }
 constexpr int64_t packed_stride(int64_t cols) { return superblocks_of(cols) * kBlockCols + 16; }
 constexpr int64_t packed_scratch(int64_t cols) {
-  return kSlabTokens * (slab_cols(cols) + kBlockRows) + kSlabCols / kBlockCols * kWideBytes / 4;
+  const int64_t few = kPackedTokens * packed_stride(cols);
+  const int64_t many = kSlabTokens * (kBlockRows + kBlockCols) + kSlabCols / kBlockCols * kWideBytes / 4;
+  return few > many ? few : many;
 }
-static_assert(packed_scratch(1) >= kPackedTokens * packed_stride(1));
 
 // The kernels built for `isa`, or for the best lower one that was built.
 const Kernels& kernels_for(cpu::Isa isa);

@@ -196,7 +196,7 @@ struct Product {
   const float* x;
   float* out;
   int64_t out_stride;
-  // The tile's tokens, to whole superblocks. Rows of a power of two would all fall into the same sets of the
+  // A tile of few tokens, to whole superblocks. Rows of a power of two would all fall into the same sets of the
   // first-level cache, which costs a factor; so they are copied, a line further apart.
   float* scratch;
   const float* padded;
@@ -258,7 +258,7 @@ void tile(const Product& p, int64_t block, int64_t token) {
 // complete.
 template <class Format, int Tokens>
 void wide_tile(const Product& p, int64_t block, const std::byte* w, int64_t supers, int64_t token, const float* x,
-               float* totals, bool first, bool last) {
+               int64_t x_stride, float* totals, bool first, bool last) {
   Vec16 total[1][Tokens] = {};
 #pragma GCC unroll 16
   for (int t = 0; t < Tokens; ++t) {
@@ -268,7 +268,7 @@ void wide_tile(const Product& p, int64_t block, const std::byte* w, int64_t supe
     }
   }
   for (int64_t s = 0; s < supers; ++s) {
-    superblock<Wide<Format>, 1, Tokens>(w + s * Wide<Format>::kBytes, 0, x + s * kBlockCols, kSlabCols, total);
+    superblock<Wide<Format>, 1, Tokens>(w + s * Wide<Format>::kBytes, 0, x + s * kBlockCols, x_stride, total);
   }
   if (last) return finish<Tokens>(p, block, token, total[0]);
 #pragma GCC unroll 16
@@ -278,41 +278,40 @@ void wide_tile(const Product& p, int64_t block, const std::byte* w, int64_t supe
   }
 }
 
-// `tokens` ≤ kSlabTokens tokens from `token` on: kSlabCols columns of one block are decoded at a time, into the
+// `tokens` ≤ kSlabTokens tokens from `token` on: up to kSlabCols columns of one block are decoded at a time, into the
 // first-level cache, once for all of them.
 template <class Format>
 void slab(const Product& p, int64_t token, int64_t tokens) {
   const int64_t blocks = blocks_of(p.rows), supers = superblocks_of(p.cols);
   constexpr int64_t kSupers = kSlabCols / kBlockCols;
-  // Inputs by chunks of columns, within each by tokens; then the decoded weights, then totals.
-  float* x = p.scratch;
-  auto* wide = reinterpret_cast<std::byte*>(x + kSlabTokens * slab_cols(p.cols));
+  auto* wide = reinterpret_cast<std::byte*>(p.scratch);
   float* totals = reinterpret_cast<float*>(wide + kSupers * kWideBytes);
-  for (int64_t begin = 0; begin < supers * kBlockCols; begin += kSlabCols) {
-    for (int64_t t = 0; t < tokens; ++t) {
-      const float* from = p.x + (token + t) * p.cols + begin;
-      float* row = x + begin * tokens + t * kSlabCols;
-      const int64_t count = p.cols - begin < kSlabCols ? p.cols - begin : kSlabCols;
-      for (int64_t c = 0; c < count; ++c) row[c] = from[c];
-      for (int64_t c = count; c < kSlabCols; ++c) row[c] = 0;
-    }
+  float* last = totals + kSlabTokens * kBlockRows;  // the last superblock's inputs, if it is not whole
+  const int64_t rest = p.cols % kBlockCols;
+  for (int64_t t = 0; rest != 0 && t < tokens; ++t) {
+    const float* from = p.x + (token + t + 1) * p.cols - rest;
+    for (int64_t c = 0; c < kBlockCols; ++c) last[t * kBlockCols + c] = c < rest ? from[c] : 0;
   }
   for (int64_t b = 0; b < blocks; ++b) {
-    for (int64_t s = 0; s < supers; s += kSupers) {
-      const int64_t count = supers - s < kSupers ? supers - s : kSupers;
+    for (int64_t s = 0; s < supers;) {
+      const bool part = rest != 0 && s + 1 == supers;
+      const int64_t whole = supers - (rest != 0 ? 1 : 0) - s;
+      const int64_t count = part ? 1 : whole < kSupers ? whole : kSupers;
       widen<Format>(p.w + (b * supers + s) * Format::kBytes, count, wide);
-      const float* columns = x + s * kBlockCols * tokens;
+      const float* x = part ? last : p.x + token * p.cols + s * kBlockCols;
+      const int64_t x_stride = part ? kBlockCols : p.cols;
       int64_t t = 0;
       const auto take = [&](auto many) {
         for (; t + many() <= tokens; t += many()) {
-          wide_tile<Format, many()>(p, b, wide, count, token + t, columns + t * kSlabCols, totals + t * kBlockRows,
-                                    s == 0, s + kSupers >= supers);
+          wide_tile<Format, many()>(p, b, wide, count, token + t, x + t * x_stride, x_stride, totals + t * kBlockRows,
+                                    s == 0, s + count == supers);
         }
       };
       take(Constant<kWideTokens>{});
       take(Constant<4>{});
       take(Constant<2>{});
       take(Constant<1>{});
+      s += count;
     }
   }
 }
