@@ -70,17 +70,17 @@ Status Model::take_weights(WeightSource& source, const Options& options) {
   return Status();
 }
 
-void Model::Workspace::resize(const checkpoint::ModelConfig& c, int64_t n) {
-  const auto floats = [n](int64_t width) { return static_cast<size_t>(n * width); };
-  for (std::vector<float>* buffer : {&residual, &normed, &branch}) buffer->resize(floats(c.hidden_size));
-  c0.resize(floats(c.conv_channels()));
-  q.resize(floats(c.q_width()));
-  attended.resize(floats(c.q_width()));
-  value_current.resize(floats(c.kv_width() / 2));
-  value_delayed.resize(floats(c.kv_width() / 2));
-  router_state.resize(floats(c.router_width));
-  choice.resize(floats(c.experts_per_token));
-  choice_weight.resize(floats(c.experts_per_token));
+void Model::Workspace::resize(const checkpoint::ModelConfig& c, int64_t n, int64_t rows) {
+  for (cpu::Buffer<float>* buffer : {&residual, &normed, &branch}) buffer->get(n * c.hidden_size);
+  c0.get(n * c.conv_channels());
+  q.get(n * c.q_width());
+  attended.get(n * c.q_width());
+  value_current.get(n * c.kv_width() / 2);
+  value_delayed.get(n * c.kv_width() / 2);
+  router_state.get(n * c.router_width);
+  choice.get(n * c.experts_per_token);
+  choice_weight.get(n * c.experts_per_token);
+  wanted.get(rows * c.hidden_size);
 }
 
 Status Model::check(std::span<const TokenRun> runs) const {
@@ -136,13 +136,13 @@ void Model::rotations(std::span<const TokenRun> runs) {
   }
 }
 
-// One layer: r ← merge(CCA(norm r)); r ← merge(MoE(norm r)).
+// One layer: r ← merge(CCA(norm r)); r ← merge(MoE(norm r)). Each merge comes with the norm that follows: the layer
+// finds its input normed, and leaves that of the next one so.
 void Model::layer(int64_t index, std::span<const TokenRun> token_runs, std::span<const ops::Run> runs, int64_t n) {
   const LayerWeights& w = weights_.layers[static_cast<size_t>(index)];
   const checkpoint::ModelConfig& c = config();
   Workspace& s = work_;
 
-  backend_->rms_norm(s.residual.data(), n, c.hidden_size, w.input_norm, c.rms_norm_eps, s.normed.data());
   const int64_t channels = c.conv_channels(), half_values = c.kv_width() / 2;
   const ops::Projection projections[] = {
       {&w.q, w.q_bias, s.c0.data(), channels},
@@ -161,14 +161,19 @@ void Model::layer(int64_t index, std::span<const TokenRun> token_runs, std::span
                 s.cos[w.rotary].data(), s.sin[w.rotary].data(), s.q.data());
   backend_->attend(w.cca_shape, runs, s.q.data(), s.attended.data());
   backend_->project(w.output, w.output_bias, s.attended.data(), n, s.branch.data(), c.hidden_size);
-  backend_->merge(w.after_attention, s.branch.data(), n, c.hidden_size, s.residual.data());
+  backend_->merge_norm(w.after_attention, s.branch.data(), n, c.hidden_size, s.residual.data(), w.post_attention_norm,
+                       c.rms_norm_eps, s.normed.data());
 
-  backend_->rms_norm(s.residual.data(), n, c.hidden_size, w.post_attention_norm, c.rms_norm_eps, s.normed.data());
   backend_->route(w.router, s.normed.data(), n, c.experts_per_token, s.router_state.data(), s.choice.data(),
                   s.choice_weight.data());
   backend_->experts(w.experts, s.normed.data(), n, c.experts_per_token, s.choice.data(), s.choice_weight.data(),
                     s.branch.data());
-  backend_->merge(w.after_experts, s.branch.data(), n, c.hidden_size, s.residual.data());
+  if (index + 1 == c.num_layers()) {  // the final norm is of the wanted rows only
+    return backend_->merge(w.after_experts, s.branch.data(), n, c.hidden_size, s.residual.data());
+  }
+  const float* next_norm = weights_.layers[static_cast<size_t>(index + 1)].input_norm;
+  backend_->merge_norm(w.after_experts, s.branch.data(), n, c.hidden_size, s.residual.data(), next_norm, c.rms_norm_eps,
+                       s.normed.data());
 }
 
 Status Model::forward(std::span<const TokenRun> runs, std::vector<float>& logits, const TraceFunction& trace) try {
@@ -184,11 +189,12 @@ Status Model::forward(std::span<const TokenRun> runs, std::vector<float>& logits
   }
   const int64_t n = static_cast<int64_t>(tokens.size());
   logits.resize(static_cast<size_t>(rows * c.vocab_size));
-  work_.wanted.resize(static_cast<size_t>(rows * c.hidden_size));
-  work_.resize(c, n);
+  work_.resize(c, n, rows);
   rotations(runs);
 
   backend_->embed(weights_.embedding, tokens, weights_.input_scale, weights_.input_bias, work_.residual.data());
+  backend_->rms_norm(work_.residual.data(), n, c.hidden_size, weights_.layers[0].input_norm, c.rms_norm_eps,
+                     work_.normed.data());
   std::vector<ops::Run> layer_runs(runs.size());
   for (int64_t l = 0; l < c.num_layers(); ++l) {
     int64_t row = 0;
@@ -198,7 +204,13 @@ Status Model::forward(std::span<const TokenRun> runs, std::vector<float>& logits
       row += count;
     }
     layer(l, runs, layer_runs, n);
-    if (trace) trace({.layer = l, .residual = work_.residual, .choice = work_.choice, .weight = work_.choice_weight});
+    if (trace) {
+      const auto chosen = static_cast<size_t>(n * c.experts_per_token);
+      trace({.layer = l,
+             .residual = {work_.residual.data(), static_cast<size_t>(n * c.hidden_size)},
+             .choice = {work_.choice.data(), chosen},
+             .weight = {work_.choice_weight.data(), chosen}});
+    }
   }
 
   int64_t row = 0, wanted = 0;

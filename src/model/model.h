@@ -12,6 +12,7 @@
 
 #include "base/status.h"
 #include "checkpoint/checkpoint.h"
+#include "cpu/pages.h"
 #include "model/sequence_state.h"
 #include "model/weights.h"
 #include "ops/backend.h"
@@ -96,15 +97,15 @@ class Model {
 
   // Activations of a step, kept between steps.
   struct Workspace {
-    std::vector<float> residual, normed, branch;      // [n, hidden]
-    std::vector<float> c0, q, attended;               // [n, channels], [n, q_width] twice
-    std::vector<float> value_current, value_delayed;  // [n, kv_width / 2]
-    std::vector<float> router_state;                  // [n, router_width]
-    std::vector<int32_t> choice;                      // [n, experts_per_token]
-    std::vector<float> choice_weight;
+    cpu::Buffer<float> residual, normed, branch;      // [n, hidden]
+    cpu::Buffer<float> c0, q, attended;               // [n, channels], [n, q_width] twice
+    cpu::Buffer<float> value_current, value_delayed;  // [n, kv_width / 2]
+    cpu::Buffer<float> router_state;                  // [n, router_width]
+    cpu::Buffer<int32_t> choice;                      // [n, experts_per_token]
+    cpu::Buffer<float> choice_weight;
     std::vector<std::vector<float>> cos, sin;  // per rotary: [n, dims / 2]
-    std::vector<float> wanted;                 // [rows, hidden]
-    void resize(const checkpoint::ModelConfig& config, int64_t n);
+    cpu::Buffer<float> wanted;                 // [rows, hidden]
+    void resize(const checkpoint::ModelConfig& config, int64_t n, int64_t rows);
   };
 
   Status check(std::span<const TokenRun> runs) const;

@@ -45,13 +45,6 @@ struct CcaWeights {
   const float* temperature = nullptr;     // [num_kv_heads], linear
 };
 
-struct ResidualScales {  // all [width]
-  const float* branch_scale = nullptr;
-  const float* branch_bias = nullptr;
-  const float* residual_scale = nullptr;
-  const float* residual_bias = nullptr;
-};
-
 struct RouterWeights {
   Matrix down;  // [router_width, hidden]
   const float* down_bias = nullptr;
@@ -135,6 +128,14 @@ class Backend {
 
   // residual = (branch + branch_bias) · branch_scale + (residual + residual_bias) · residual_scale, in place.
   virtual void merge(const ResidualScales& scales, const float* branch, int64_t n, int64_t width, float* residual) = 0;
+
+  // merge(), and normed = rms_norm(residual): the same bits as of the two calls, in one pass over the rows.
+  //   normed [n, width]
+  virtual void merge_norm(const ResidualScales& scales, const float* branch, int64_t n, int64_t width, float* residual,
+                          const float* weight, double eps, float* normed) {
+    merge(scales, branch, n, width, residual);
+    rms_norm(residual, n, width, weight, eps, normed);
+  }
 
   // The MLP router. state [n, router_width] holds the previous layer's router state and receives this layer's (ignored
   // on input when weights.state_scale is null). Per row the `top_k` best classes by biased probability:

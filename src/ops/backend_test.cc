@@ -151,6 +151,32 @@ TEST_P(BackendTest, EmbedNormAndMerge) {
   expect_close(expected, actual, 4, "merge");
 }
 
+// One pass gives the bits of the two, whatever the width; and a row's bits are its own.
+TEST_P(BackendTest, MergeWithTheNormThatFollows) {
+  for (int64_t width : {1, 15, 16, 63, 64, 131, 2048}) {
+    const int64_t n = 70;
+    const Floats branch = random_.floats(n * width), stream = random_.floats(n * width, 30);
+    const Floats a = random_.floats(width), b = random_.floats(width), c = random_.floats(width),
+                 d = random_.floats(width), weight = random_.floats(width);
+    const ResidualScales scales{a.data(), b.data(), c.data(), d.data()};
+    Floats expected = stream, expected_norm(stream.size()), residual = stream, norm(stream.size());
+    reference_.merge_norm(scales, branch.data(), n, width, expected.data(), weight.data(), 1e-5, expected_norm.data());
+    fast_->merge_norm(scales, branch.data(), n, width, residual.data(), weight.data(), 1e-5, norm.data());
+    expect_close(expected, residual, 4, "merged");
+    expect_close(expected_norm, norm, width + 8, "normed");
+
+    Floats two = stream, two_norm(stream.size());
+    fast_->merge(scales, branch.data(), n, width, two.data());
+    fast_->rms_norm(two.data(), n, width, weight.data(), 1e-5, two_norm.data());
+    EXPECT_EQ(two, residual) << width;
+    EXPECT_EQ(two_norm, norm) << width;
+    Floats alone(stream.begin() + width, stream.begin() + 2 * width), alone_norm(alone.size());
+    fast_->merge_norm(scales, branch.data() + width, 1, width, alone.data(), weight.data(), 1e-5, alone_norm.data());
+    EXPECT_TRUE(std::equal(alone.begin(), alone.end(), residual.begin() + width)) << width;
+    EXPECT_TRUE(std::equal(alone_norm.begin(), alone_norm.end(), norm.begin() + width)) << width;
+  }
+}
+
 // Two sequences with histories of different lengths go through cca and attend; caches, states and outputs must agree.
 TEST_P(BackendTest, CompressedConvolutionalAttention) {
   struct Case {

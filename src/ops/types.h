@@ -40,6 +40,14 @@ struct Matrix {
 // One stored element of a row-major type as FP32.
 float load_weight(WeightType type, const std::byte* data, int64_t index);
 
+// How a branch joins the residual stream (Backend::merge).
+struct ResidualScales {  // all [width]
+  const float* branch_scale = nullptr;
+  const float* branch_bias = nullptr;
+  const float* residual_scale = nullptr;
+  const float* residual_bias = nullptr;
+};
+
 // Keys and values of one sequence, in pages of kPageTokens positions. Within a page, one layer's slice is
 // [K or V][kv head][position], a slot each (ops/kv.h).
 inline constexpr int64_t kPageTokens = 64;

@@ -72,6 +72,8 @@ struct AmxKernels {
   // Rounds x [n, cols], row i at x + i · stride, to nearest even, into the rows from `row` and the columns from `col`
   // (a multiple of 64) on; columns past cols, to a whole superblock, become zero.
   void (*to_bf16)(const float* x, int64_t n, int64_t cols, int64_t stride, Bf16Tiles out, int64_t row, int64_t col);
+  // The same with rows anywhere, n pointers to them, from column 0 on.
+  void (*gather_bf16)(const float* const* rows, int64_t n, int64_t cols, Bf16Tiles out, int64_t row);
 
   // Kernels::packed_matmul for BF16 activations. Rows of the last tile past n are computed and thrown away.
   // scratch: amx_scratch() floats, 64-byte aligned.

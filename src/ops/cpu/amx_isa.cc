@@ -258,17 +258,41 @@ void matmul(WeightType type, const std::byte* w, int64_t rows, int64_t cols, con
   _tile_release();
 }
 
-void to_bf16(const float* x, int64_t n, int64_t cols, int64_t stride, Bf16Tiles out, int64_t row, int64_t col) {
-  const int64_t padded = superblocks_of(cols) * kBlockCols;
-  const auto load = [&](const float* from, int64_t left) { return _mm512_maskz_loadu_ps(first_lanes(left), from); };
-  for (int64_t i = 0; i < n; ++i, ++row) {
-    uint16_t* tile =
-        out.data + (row / kTileRows * out.across + col / kTileCols) * kTileElements + row % kTileRows * kTileCols;
-    for (int64_t c = 0; c < padded; c += kTileCols, tile += kTileElements) {
-      const float* from = x + i * stride + c;
-      const __m512bh rounded = _mm512_cvtne2ps_pbh(load(from + 16, cols - c - 16), load(from, cols - c));
-      _mm512_storeu_si512(tile, (__m512i)rounded);
+// Rows [row, row + n) of one tile group, a tile at a time: its lines follow each other. A row at a time, they would lie
+// 1 KiB apart, sixteen to a set of the first-level cache (1.5 times as long, from memory).
+template <class From>
+inline void round_rows(const From& from, int64_t n, int64_t cols, Bf16Tiles out, int64_t row, int64_t col) {
+  uint16_t* tile =
+      out.data + (row / kTileRows * out.across + col / kTileCols) * kTileElements + row % kTileRows * kTileCols;
+  int64_t c = 0;
+  for (; c + kTileCols <= cols; c += kTileCols, tile += kTileElements) {
+    for (int64_t i = 0; i < n; ++i) {
+      const float* x = from(i) + c;
+      const __m512bh rounded = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + 16), _mm512_loadu_ps(x));
+      _mm512_storeu_si512(tile + i * kTileCols, (__m512i)rounded);
     }
+  }
+  for (const int64_t padded = superblocks_of(cols) * kBlockCols; c < padded; c += kTileCols, tile += kTileElements) {
+    for (int64_t i = 0; i < n; ++i) {
+      const auto part = [&](int64_t at) { return _mm512_maskz_loadu_ps(first_lanes(cols - at), from(i) + at); };
+      _mm512_storeu_si512(tile + i * kTileCols, (__m512i)_mm512_cvtne2ps_pbh(part(c + 16), part(c)));
+    }
+  }
+}
+
+void to_bf16(const float* x, int64_t n, int64_t cols, int64_t stride, Bf16Tiles out, int64_t row, int64_t col) {
+  for (int64_t i = 0; i < n;) {
+    const int64_t count = std::min(n - i, kTileRows - (row + i) % kTileRows);
+    round_rows([&](int64_t k) { return x + (i + k) * stride; }, count, cols, out, row + i, col);
+    i += count;
+  }
+}
+
+void gather_bf16(const float* const* rows, int64_t n, int64_t cols, Bf16Tiles out, int64_t row) {
+  for (int64_t i = 0; i < n;) {
+    const int64_t count = std::min(n - i, kTileRows - (row + i) % kTileRows);
+    round_rows([&](int64_t k) { return rows[i + k]; }, count, cols, out, row + i, 0);
+    i += count;
   }
 }
 
@@ -295,6 +319,6 @@ double busy(int64_t iterations) {
 }  // namespace
 
 extern const AmxKernels kernels;
-const AmxKernels kernels = {to_bf16, matmul, pack_values, attend, scores, weighted_values, busy};
+const AmxKernels kernels = {to_bf16, gather_bf16, matmul, pack_values, attend, scores, weighted_values, busy};
 
 }  // namespace zaya::ops::amx

@@ -4,8 +4,6 @@
 #include <array>
 #include <cmath>
 
-#include "ops/select_experts.h"
-
 namespace zaya::ops {
 namespace {
 
@@ -104,13 +102,33 @@ void CpuBackend::embed(const Matrix& embedding, std::span<const int32_t> tokens,
   });
 }
 
+void CpuBackend::normalise(const float* x, float squares, int64_t width, const float* weight, double eps,
+                           float* out) const {
+  const double mean = squares / static_cast<double>(width);
+  kernels_.normalise(x, static_cast<float>(1.0 / std::sqrt(mean + eps)), weight, out, width);
+}
+
 void CpuBackend::rms_norm(const float* x, int64_t n, int64_t width, const float* weight, double eps, float* out) {
   spread(n, width, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
       const float* row = x + i * width;
-      const double mean = kernels_.sum_squares(row, width) / static_cast<double>(width);
-      const float inverse = static_cast<float>(1.0 / std::sqrt(mean + eps));
-      for (int64_t c = 0; c < width; ++c) out[i * width + c] = row[c] * inverse * weight[c];
+      normalise(row, kernels_.sum_squares(row, width), width, weight, eps, out + i * width);
+    }
+  });
+}
+
+void CpuBackend::merge(const ResidualScales& scales, const float* branch, int64_t n, int64_t width, float* residual) {
+  spread(n, width, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) kernels_.merge(scales, branch + i * width, residual + i * width, width);
+  });
+}
+
+void CpuBackend::merge_norm(const ResidualScales& scales, const float* branch, int64_t n, int64_t width,
+                            float* residual, const float* weight, double eps, float* normed) {
+  spread(n, width * 2, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      float* row = residual + i * width;
+      normalise(row, kernels_.merge(scales, branch + i * width, row, width), width, weight, eps, normed + i * width);
     }
   });
 }
@@ -149,180 +167,6 @@ void CpuBackend::run_tasks(const std::vector<Task>& tasks, int64_t work,
   const auto count = static_cast<int64_t>(tasks.size());
   if (work < kWorthSharing) return range(0, count, 0);
   team_.parallel_for(count, 1, range);
-}
-
-void CpuBackend::merge(const ResidualScales& s, const float* branch, int64_t n, int64_t width, float* residual) {
-  spread(n, width, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; ++i) {
-      const float* b = branch + i * width;
-      float* r = residual + i * width;
-      for (int64_t c = 0; c < width; ++c) {
-        r[c] = (b[c] + s.branch_bias[c]) * s.branch_scale[c] + (r[c] + s.residual_bias[c]) * s.residual_scale[c];
-      }
-    }
-  });
-}
-
-void CpuBackend::cca(const CcaShape& s, const CcaWeights& w, std::span<const Run> runs, const float* c0_rows,
-                     const float* value_current, const float* value_delayed, const float* cos, const float* sin,
-                     float* q_out) {
-  const int64_t channels = s.channels(), history = s.history(), dim = s.head_dim, half_values = s.kv_width() / 2;
-  const int64_t heads = s.num_heads + s.num_kv_heads, group = s.num_heads / s.num_kv_heads;
-  const int64_t lookback = s.conv_time1 - 1, window = s.conv_time1 * dim;
-
-  // All runs go through together, each behind its own history. Of step i of the depthwise convolution: its first
-  // input's row in c0. Of token i: its run, and its window's first step.
-  int64_t rows = 0;
-  conv_inputs_.clear();
-  conv_tokens_.clear();
-  for (const Run& run : runs) {
-    for (int64_t t = 0; t < run.count; ++t) {
-      conv_tokens_.push_back({&run, t, rows + history + t, static_cast<int64_t>(conv_inputs_.size()) + t});
-    }
-    for (int64_t t = 0; t < lookback + run.count; ++t) conv_inputs_.push_back(rows + t);
-    rows += history + run.count;
-  }
-  const auto n = static_cast<int64_t>(conv_tokens_.size()), steps = static_cast<int64_t>(conv_inputs_.size());
-
-  float* c0 = conv_input_.get(rows * channels);
-  float* next = c0;
-  for (const Run& run : runs) {
-    next = std::copy_n(run.conv_history, history * channels, next);
-    next = std::copy_n(c0_rows + run.first_row * channels, run.count * channels, next);
-  }
-
-  // Depthwise, also over the history that the grouped convolution looks back on. Stored per head, [head][step][dim], so
-  // that the grouped convolution's window of a token is contiguous: it becomes a plain product.
-  float* c1 = conv_middle_.get(heads * steps * dim);
-  spread(steps, channels * s.conv_time0, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; ++i) {
-      const float* input = c0 + conv_inputs_[static_cast<size_t>(i)] * channels;
-      for (int64_t h = 0; h < heads; ++h) {
-        float* out = c1 + (h * steps + i) * dim;
-        std::copy_n(w.depthwise_bias + h * dim, dim, out);
-        for (int64_t tap = 0; tap < s.conv_time0; ++tap) {
-          const float* from = input + tap * channels + h * dim;
-          const float* weights = w.depthwise + h * dim * s.conv_time0 + tap;
-          for (int64_t d = 0; d < dim; ++d) out[d] += weights[d * s.conv_time0] * from[d];
-        }
-      }
-    }
-  });
-
-  float* c2 = conv_output_.get(n * channels);
-  const bool tiles = on_tiles(w.grouped, n);
-  const int64_t head_elements = bf16_elements(n, window);
-  uint16_t* half_windows = tiles ? half_input_.get(heads * head_elements) : nullptr;
-  spread(heads, n * dim * window, [&](int64_t begin, int64_t end, int worker) {
-    for (int64_t h = begin; h < end; ++h) {
-      // The windows of consecutive tokens overlap, so they are laid out anew, a row per token.
-      const float* middle = c1 + h * steps * dim;
-      Input input;
-      if (tiles) {
-        input.half = {half_windows + h * head_elements, tiles_across(window)};
-        for (int64_t i = 0; i < n;) {  // run by run, whose windows follow each other
-          const ConvToken& first = conv_tokens_[static_cast<size_t>(i)];
-          amx_->to_bf16(middle + first.step * dim, first.run->count, window, dim, input.half, i, 0);
-          i += first.run->count;
-        }
-      } else {
-        float* windows = strips_[static_cast<size_t>(worker)].get(n * window);
-        for (int64_t i = 0; i < n; ++i) {
-          std::copy_n(middle + conv_tokens_[static_cast<size_t>(i)].step * dim, window, windows + i * window);
-        }
-        input.x = windows;
-      }
-      multiply(w.grouped, w.grouped_bias, h * dim, (h + 1) * dim, input, n, c2 + h * dim, channels, worker);
-    }
-  });
-
-  spread(n, channels * 8, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; ++i) {
-      const ConvToken& token = conv_tokens_[static_cast<size_t>(i)];
-      const Run& run = *token.run;
-      const int64_t row = run.first_row + token.index, position = run.start + token.index;
-      float* mixed = c2 + i * channels;
-      const float* q0 = c0 + token.row * channels;
-      const float* k0 = q0 + s.q_width();
-      for (int64_t g = 0; g < s.num_kv_heads; ++g) {
-        for (int64_t d = 0; d < dim; ++d) {
-          float sum = 0;
-          for (int64_t h = g * group; h < (g + 1) * group; ++h) {
-            const float mean = (q0[h * dim + d] + k0[g * dim + d]) * 0.5f;
-            mixed[h * dim + d] += mean;
-            sum += mean;
-          }
-          mixed[s.q_width() + g * dim + d] += sum / static_cast<float>(group);
-        }
-      }
-
-      const int64_t half = s.rotary_dims / 2;
-      for (int64_t h = 0; h < heads; ++h) {
-        float* head = mixed + h * dim;
-        const float length = std::max(std::sqrt(kernels_.sum_squares(head, dim)), kNormFloor);
-        float factor = std::sqrt(static_cast<float>(dim)) / length;
-        if (h >= s.num_heads) factor *= w.temperature[h - s.num_heads];
-        for (int64_t d = 0; d < dim; ++d) head[d] *= factor;
-        for (int64_t d = 0; d < half; ++d) {
-          const float a = head[d], b = head[d + half];
-          head[d] = a * cos[row * half + d] - b * sin[row * half + d];
-          head[d + half] = b * cos[row * half + d] + a * sin[row * half + d];
-        }
-      }
-
-      std::copy_n(mixed, s.q_width(), q_out + row * s.q_width());
-      const float* current = value_current + row * half_values;
-      const float* delayed = token.index == 0 ? run.delayed_value : value_delayed + (row - 1) * half_values;
-      for (int64_t g = 0; g < s.num_kv_heads; ++g) {
-        float* key = mixed + s.q_width() + g * dim;
-        store_kv(run.cache.type, key, dim, run.cache.key(g, position));
-        float* value = key;  // stored, so its place is free
-        for (int64_t d = 0, channel = g * dim; d < dim; ++d, ++channel) {
-          value[d] = channel < half_values ? current[channel] : delayed[channel - half_values];
-        }
-        store_kv(run.cache.type, value, dim, run.cache.value(g, position));
-      }
-    }
-  });
-
-  for (const Run& run : runs) {
-    std::copy_n(c0 + run.count * channels, history * channels, run.conv_history);
-    std::copy_n(value_delayed + (run.first_row + run.count - 1) * half_values, half_values, run.delayed_value);
-    c0 += (history + run.count) * channels;
-  }
-}
-
-void CpuBackend::route(const RouterWeights& w, const float* x, int64_t n, int64_t top_k, float* state, int32_t* choice,
-                       float* weight) {
-  const int64_t width = w.down.rows, classes = w.out.rows;
-  float* a = router_a_.get(n * width);
-  float* b = router_b_.get(n * width);
-  float* logits = router_logits_.get(n * classes);
-  const auto gelu = [&](float* values) {
-    spread(n * width, 32, [&](int64_t begin, int64_t end, int) {
-      for (int64_t i = begin; i < end; ++i) {
-        values[i] = 0.5f * values[i] * (1.0f + std::erf(values[i] * 0.70710678118654752f));
-      }
-    });
-  };
-
-  project(w.down, w.down_bias, x, n, a, width);
-  for (int64_t i = 0; i < n; ++i) {
-    for (int64_t c = 0; c < width; ++c) {
-      if (w.state_scale != nullptr) a[i * width + c] += state[i * width + c] * w.state_scale[c];
-      state[i * width + c] = a[i * width + c];
-    }
-  }
-  rms_norm(state, n, width, w.norm, w.norm_eps, a);
-  project(w.fc1, w.fc1_bias, a, n, b, width);
-  gelu(b);
-  project(w.fc2, w.fc2_bias, b, n, a, width);
-  gelu(a);
-  project(w.out, nullptr, a, n, logits, classes);
-  for (int64_t i = 0; i < n; ++i) {
-    select_experts({logits + i * classes, static_cast<size_t>(classes)}, w.balancing_bias, top_k, choice + i * top_k,
-                   weight + i * top_k);
-  }
 }
 
 void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_t n, int64_t top_k,
@@ -366,16 +210,27 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
   CodeColumns* code_input = codes_ != nullptr ? code_input_.get(rows * across) : nullptr;
   CodeColumns* code_gate = codes_ != nullptr ? code_gate_.get(rows * across_gate) : nullptr;
   spread(rows, hidden, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t slot = slot_of[static_cast<size_t>(i)];
-      const float* token = x + slot / top_k * hidden;
-      const auto e = static_cast<size_t>(choice[slot]);
-      if (on_codes(experts[e].gate, first[e + 1] - first[e])) {
-        codes_->quantize(bits_, experts[e].gate.type, token, 1, hidden, hidden, code_input + i * across, across);
-      } else if (tiles && on_tiles(experts[e].gate, first[e + 1] - first[e])) {
-        amx_->to_bf16(token, 1, hidden, hidden, half_input, tile_row[e] + i - first[e], 0);
-      } else {
-        std::copy_n(token, hidden, gathered + i * hidden);
+    for (int64_t i = begin; i < end;) {
+      const auto e = static_cast<size_t>(choice[slot_of[static_cast<size_t>(i)]]);
+      // As many rows of this expert as share a tile.
+      const int64_t at = i - first[e], count = std::min({end - i, first[e + 1] - i, kTileRows - at % kTileRows});
+      std::array<const float*, kTileRows> tokens;
+      for (int64_t k = 0; k < count; ++k) {
+        tokens[static_cast<size_t>(k)] = x + slot_of[static_cast<size_t>(i + k)] / top_k * hidden;
+      }
+      if (tiles && on_tiles(experts[e].gate, first[e + 1] - first[e])) {
+        amx_->gather_bf16(tokens.data(), count, hidden, half_input, tile_row[e] + at);
+        i += count;
+        continue;
+      }
+      const bool codes = on_codes(experts[e].gate, first[e + 1] - first[e]);
+      for (int64_t k = 0; k < count; ++k, ++i) {
+        const float* token = tokens[static_cast<size_t>(k)];
+        if (codes) {
+          codes_->quantize(bits_, experts[e].gate.type, token, 1, hidden, hidden, code_input + i * across, across);
+        } else {
+          std::copy_n(token, hidden, gathered + i * hidden);
+        }
       }
     }
   });
@@ -448,13 +303,14 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
   // Rows of one token are added in the order of its choices, whatever else is in the step.
   spread(n, hidden * top_k, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t) {
-      float* result = out + t * hidden;
-      std::fill_n(result, hidden, 0.0f);
+      bool any = false;
       for (int64_t slot = t * top_k; slot < (t + 1) * top_k; ++slot) {
         const int64_t row = row_of[static_cast<size_t>(slot)];
         if (row < 0) continue;
-        for (int64_t c = 0; c < hidden; ++c) result[c] += weight[slot] * down[row * hidden + c];
+        (any ? kernels_.add_scaled : kernels_.scaled)(down + row * hidden, weight[slot], out + t * hidden, hidden);
+        any = true;
       }
+      if (!any) std::fill_n(out + t * hidden, hidden, 0.0f);
     }
   });
 }

@@ -33,6 +33,8 @@ class CpuBackend final : public Backend {
            float* q_out) override;
   void attend(const CcaShape& shape, std::span<const Run> runs, const float* q, float* out) override;
   void merge(const ResidualScales& scales, const float* branch, int64_t n, int64_t width, float* residual) override;
+  void merge_norm(const ResidualScales& scales, const float* branch, int64_t n, int64_t width, float* residual,
+                  const float* weight, double eps, float* normed) override;
   void route(const RouterWeights& weights, const float* x, int64_t n, int64_t top_k, float* state, int32_t* choice,
              float* weight) override;
   void experts(std::span<const Expert> experts, const float* x, int64_t n, int64_t top_k, const int32_t* choice,
@@ -86,12 +88,20 @@ class CpuBackend final : public Backend {
   // when the whole is small.
   void spread(int64_t count, int64_t work, const Body& body, int64_t unit = kRowTile);
 
-  // A token in the convolutions of cca(), which take all runs at once: its place in its run, its row of the inputs with
-  // histories, and the first step of its window.
+  // out = one row of rms_norm(), of which `squares` is the sum of squares.
+  void normalise(const float* x, float squares, int64_t width, const float* weight, double eps, float* out) const;
+
+  // Tokens that a worker takes through several small products at a time.
+  static constexpr int64_t kBlockTokens = kSlabTokens;
+
+  // A token of cca(), which takes all runs at once: its place in its run.
   struct ConvToken {
     const Run* run = nullptr;
-    int64_t index = 0, row = 0, step = 0;
+    int64_t index = 0;
   };
+  struct Cca;
+  // All of cca() for the tokens [begin, end) of conv_tokens_ and one head; query heads come before key heads.
+  void cca_block(const Cca& call, int64_t begin, int64_t end, int64_t head, int worker);
 
   // Attention of one token's query heads of one KV head over the positions [begin, end), and which pieces make an item.
   // `offset`: of the queries and of the result.
@@ -121,11 +131,8 @@ class CpuBackend final : public Backend {
   std::vector<cpu::Buffer<float>> scratch_, strips_;  // one of each per worker
 
   // Buffers of one call, kept so that a decode step allocates nothing.
-  cpu::Buffer<float> conv_input_, conv_middle_, conv_output_;
-  cpu::Buffer<float> router_a_, router_b_, router_logits_;
-  cpu::Buffer<float> gathered_, gate_, down_;
+  cpu::Buffer<float> router_, gathered_, gate_, down_;
   cpu::Buffer<float> head_lower_, head_upper_, attend_partials_;
-  std::vector<int64_t> conv_inputs_;
   std::vector<ConvToken> conv_tokens_;
   std::vector<AttendPiece> pieces_;
   std::vector<AttendItem> items_;

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <cstring>
 #include <memory>
 
 #include "ops/backend_test_support.h"
@@ -174,6 +176,172 @@ TEST_P(CpuBackendTest, HeadInTwoStages) {
       for (int64_t r = 0; r < rows; ++r) EXPECT_NEAR(e[r], a[r], 3.0 * 8 * error[static_cast<size_t>(r)]);
     }
   }
+}
+
+// Convolutions over blocks of tokens, runs and their histories cut by them, on tiles and not, keys and values in each
+// type: as the reference has it. FP32 activations give each token the bits that it gets alone.
+TEST_P(CpuBackendTest, ConvolvesRunsOfAnyLength) {
+  struct Case {
+    int64_t heads, kv_heads, dim, time0, time1, rotary;
+    KvType kv;
+  };
+  for (const Case& c : {Case{4, 2, 32, 2, 2, 16, KvType::bf16}, Case{3, 3, 16, 3, 4, 16, KvType::f32},
+                        Case{6, 2, 48, 4, 1, 48, KvType::i8}, Case{2, 1, 32, 1, 3, 0, KvType::bf16}}) {
+    const CcaShape shape{.num_heads = c.heads,
+                         .num_kv_heads = c.kv_heads,
+                         .head_dim = c.dim,
+                         .conv_time0 = c.time0,
+                         .conv_time1 = c.time1,
+                         .rotary_dims = c.rotary};
+    const int64_t channels = shape.channels(), half_values = shape.kv_width() / 2, window = c.time1 * c.dim;
+    const Floats depthwise = random_.floats(channels * c.time0), depthwise_bias = random_.floats(channels),
+                 grouped_bias = random_.floats(channels), temperature = random_.floats(c.kv_heads, 3);
+    const PackedMatrix grouped(random_, channels, window, WeightType::b16);
+    const CcaWeights weights{depthwise.data(), depthwise_bias.data(), grouped.matrix, grouped_bias.data(),
+                             temperature.data()};
+    const int64_t counts[] = {1, 2, 97, 1, 130, 3};
+    int64_t n = 0;
+    for (int64_t count : counts) n += count;
+    const Floats c0 = random_.floats(n * channels), current = random_.floats(n * half_values),
+                 delayed = random_.floats(n * half_values);
+    Floats cos, sin;
+    for (float angle : random_.floats(n * c.rotary / 2, 2))
+      cos.push_back(std::cos(angle)), sin.push_back(std::sin(angle));
+
+    struct State {
+      std::vector<Floats> pages, histories, delayed;
+    };
+    State start;
+    const int64_t page_floats = 2 * c.kv_heads * kPageTokens * kv_slot_bytes(c.kv, c.dim) / 4;
+    for (size_t r = 0; r < std::size(counts); ++r) {
+      start.histories.push_back(random_.floats(shape.history() * channels));
+      start.delayed.push_back(random_.floats(half_values));
+      for (int page = 0; page < 3; ++page) start.pages.emplace_back(static_cast<size_t>(page_floats), 0.0f);
+    }
+    // All runs at once, or token by token.
+    const auto compute = [&](Backend& backend, State& state, bool alone) {
+      std::vector<float*> pages;
+      for (Floats& page : state.pages) pages.push_back(page.data());
+      Floats q(static_cast<size_t>(n * shape.q_width()));
+      std::vector<ops::Run> runs;
+      int64_t row = 0;
+      for (size_t r = 0; r < std::size(counts); ++r) {
+        runs.push_back({.first_row = row,
+                        .count = counts[r],
+                        .cache = {std::span(pages).subspan(3 * r, 3), 0, c.kv_heads, c.dim, c.kv},
+                        .conv_history = state.histories[r].data(),
+                        .delayed_value = state.delayed[r].data()});
+        row += counts[r];
+      }
+      const auto call = [&](std::span<const ops::Run> some) {
+        backend.cca(shape, weights, some, c0.data(), current.data(), delayed.data(), cos.data(), sin.data(), q.data());
+      };
+      if (!alone) {
+        call(runs);
+        return q;
+      }
+      for (const ops::Run& run : runs) {
+        ops::Run one = run;
+        for (one.count = 1; one.start < run.count; ++one.start, ++one.first_row) call({&one, 1});
+      }
+      return q;
+    };
+    State expected_state = start, actual_state = start, alone_state = start, tiles_state = start;
+    const Floats expected = compute(reference_, expected_state, false), actual = compute(*fast_, actual_state, false);
+    expect_close(expected, actual, window * 4, "q");
+    EXPECT_EQ(expected_state.histories, actual_state.histories);
+    EXPECT_EQ(expected_state.delayed, actual_state.delayed);
+    EXPECT_EQ(actual, compute(*fast_, alone_state, true));
+    EXPECT_EQ(actual_state.histories, alone_state.histories);
+    EXPECT_EQ(actual_state.delayed, alone_state.delayed);
+    for (size_t page = 0; page < start.pages.size(); ++page) {
+      const size_t bytes = static_cast<size_t>(page_floats) * sizeof(float);
+      EXPECT_EQ(0, std::memcmp(actual_state.pages[page].data(), alone_state.pages[page].data(), bytes));
+    }
+    // Keys and values, as what they are read as: rounded to their type on both sides.
+    Floats expected_slots, actual_slots, values(static_cast<size_t>(c.dim));
+    for (size_t page = 0; page < start.pages.size(); ++page) {
+      for (int64_t slot = 0; slot < 2 * c.kv_heads * kPageTokens; ++slot) {
+        const int64_t at = slot * kv_slot_bytes(c.kv, c.dim);
+        for (auto& [state, slots] : {std::pair(&expected_state, &expected_slots), {&actual_state, &actual_slots}}) {
+          load_kv(c.kv, reinterpret_cast<const std::byte*>(state->pages[page].data()) + at, c.dim, values.data());
+          slots->insert(slots->end(), values.begin(), values.end());
+        }
+      }
+    }
+    // A last bit of FP32 may lead to the next number of the type: 2^-8 of a value, or a step, a 127th of the greatest.
+    const float step = c.kv == KvType::f32 ? 1e-5f : c.kv == KvType::bf16 ? 0x1p-7f : 0.02f;
+    double greatest = 0, all = 0;
+    for (size_t i = 0; i < expected_slots.size(); ++i) {
+      greatest = std::max<double>(greatest, std::fabs(expected_slots[i]));
+      all += std::fabs(expected_slots[i] - actual_slots[i]);
+      ASSERT_NEAR(expected_slots[i], actual_slots[i], step * std::max<double>(1, greatest)) << i;
+    }
+    EXPECT_LT(all / static_cast<double>(expected_slots.size()), 2e-5);  // and few of them do
+    if (HasFailure()) return;
+
+    // On tiles, inputs and weights are rounded to BF16: a head of length √dim is off by some 2^-8 in each number.
+    const Floats rounded = compute(*bf16_, tiles_state, false);
+    for (size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(expected[i], rounded[i], 12 * 0x1p-8) << i;
+    EXPECT_EQ(expected_state.histories, tiles_state.histories);
+  }
+}
+
+// Against the error function in FP64. What is off is FP32's rounding; 1.2e-7 too with std::erf in FP32.
+TEST_P(CpuBackendTest, GeluHasTheErrorFunction) {
+  Floats x;
+  for (int i = -160000; i <= 160000; ++i) x.push_back(static_cast<float>(i) * 1e-4f);
+  x.insert(x.end(), {0.0f, -0.0f, 1e-30f, -1e-30f, 8896.0f, -8896.0f, 1e18f, -1e18f});
+  Floats y = x;
+  kernels_for(GetParam()).gelu(y.data(), static_cast<int64_t>(y.size()));
+  for (size_t i = 0; i < x.size(); ++i) {
+    const double exact = 0.5 * x[i] * std::erfc(-static_cast<double>(x[i]) * std::sqrt(0.5));
+    ASSERT_NEAR(y[i], exact, 1.5e-7 * std::max(1.0, std::fabs(exact))) << x[i];
+  }
+  for (int64_t n : {1, 7, 8, 15, 17, 33}) {  // the last, partial vector
+    Floats some(x.begin() + 170000, x.begin() + 170000 + n);
+    kernels_for(GetParam()).gelu(some.data(), n);
+    EXPECT_TRUE(std::equal(some.begin(), some.end(), y.begin() + 170000)) << n;
+  }
+}
+
+// The router's products take blocks of tokens: more than one of them, on tiles and not.
+TEST_P(CpuBackendTest, RoutesManyTokens) {
+  const int64_t hidden = 80, width = 48, classes = 6, n = 260;
+  const PackedMatrix down(random_, width, hidden, WeightType::b16), fc1(random_, width, width, WeightType::b16),
+      fc2(random_, width, width, WeightType::b16), out(random_, classes, width, WeightType::b16);
+  const Floats bias = random_.floats(width), scale = random_.floats(width), norm = random_.floats(width, 3),
+               balancing = random_.floats(classes, 0.1f);
+  const RouterWeights weights{down.matrix, bias.data(), scale.data(), norm.data(),     1e-5, fc1.matrix, fc2.matrix,
+                              bias.data(), bias.data(), out.matrix,   balancing.data()};
+  const Floats x = random_.floats(n * hidden), state = random_.floats(n * width);
+  struct Routed {
+    Floats state, weight;
+    std::vector<int32_t> choice;
+  };
+  const auto route = [&](Backend& backend, int64_t at_once) {
+    Routed r{state, Floats(static_cast<size_t>(n)), std::vector<int32_t>(static_cast<size_t>(n))};
+    for (int64_t i = 0; i < n; i += at_once) {
+      backend.route(weights, x.data() + i * hidden, at_once, 1, r.state.data() + i * width, r.choice.data() + i,
+                    r.weight.data() + i);
+    }
+    return r;
+  };
+  const Routed expected = route(reference_, n), actual = route(*fast_, n), alone = route(*fast_, 1),
+               rounded = route(*bf16_, n);
+  EXPECT_EQ(expected.choice, actual.choice);
+  expect_close(expected.state, actual.state, hidden, "router state");
+  expect_close(expected.weight, actual.weight, width * 16, "router weight");
+  EXPECT_EQ(actual.choice, alone.choice);
+  EXPECT_EQ(actual.state, alone.state);
+  EXPECT_EQ(actual.weight, alone.weight);
+  int64_t same = 0;
+  for (size_t i = 0; i < expected.choice.size(); ++i) {
+    if (expected.choice[i] != rounded.choice[i]) continue;
+    ++same;
+    EXPECT_NEAR(expected.weight[i], rounded.weight[i], 0.05);
+  }
+  EXPECT_GE(same, n * 9 / 10);
 }
 
 // Keys and values stored in each type, contexts over several pieces: attention as the reference has it on the same

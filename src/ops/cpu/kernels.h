@@ -39,14 +39,48 @@ struct Kernels {
   void (*weighted_values)(KvType type, const float* weights, int64_t stride, int64_t group, const std::byte* values,
                           int64_t count, int64_t dim, float* out);
 
+  // What happens to one token's activations between products (elementwise_isa.cc): rows of n numbers, or heads of dim.
+
   // gate[i] = silu(gate[i]) · up[i].
   void (*silu_mul)(float* gate, const float* up, int64_t n);
 
-  // Does `iterations` rounds of independent multiply-adds on registers alone; returns the FP32 operations done.
-  double (*busy)(int64_t iterations);
+  // x[i] = x[i] · Φ(x[i]), GELU with the error function, off by at most 1.5e-7 times the greater of 1 and itself.
+  void (*gelu)(float* x, int64_t n);
 
   // Σ x².
   float (*sum_squares)(const float* x, int64_t n);
+
+  // out[i] = x[i] · factor · weight[i].
+  void (*normalise)(const float* x, float factor, const float* weight, float* out, int64_t n);
+
+  // Backend::merge; returns sum_squares(residual).
+  float (*merge)(const ResidualScales& scales, const float* branch, float* residual, int64_t n);
+
+  // state[i] = down[i] + state[i] · scale[i], or down[i] where scale is null; returns sum_squares(state).
+  float (*add_state)(const float* down, const float* scale, float* state, int64_t n);
+
+  // out[i] = factor · x[i], and out[i] += factor · x[i].
+  void (*scaled)(const float* x, float factor, float* out, int64_t n);
+  void (*add_scaled)(const float* x, float factor, float* out, int64_t n);
+
+  // out[s, d] = bias[d] + Σ over taps of weights[tap, d] · x[(s + tap) · stride + d]: `steps` of one head's depthwise
+  // convolution.   weights [taps, dim], out [steps, dim]
+  void (*depthwise)(const float* x, int64_t stride, const float* weights, int64_t taps, const float* bias,
+                    int64_t steps, int64_t dim, float* out);
+
+  // out[d] += the mean over g of (x[g, d] + y[d]) / 2; returns sum_squares(out).   x [group, dim]
+  float (*add_mean)(const float* x, int64_t group, const float* y, float* out, int64_t dim);
+
+  // out = factor · x, in which the pairs (d, d + half), d < half, are turned by their angle's cos and sin. out may be
+  // x.
+  void (*rotate)(const float* x, float factor, const float* cos, const float* sin, int64_t half, float* out,
+                 int64_t dim);
+
+  // As store_kv does for bf16.
+  void (*round_bf16)(const float* x, std::byte* out, int64_t n);
+
+  // Does `iterations` rounds of independent multiply-adds on registers alone; returns the FP32 operations done.
+  double (*busy)(int64_t iterations);
 };
 
 // Weight rows that matmul takes at a time; splitting rows between workers at multiples of it wastes nothing.

@@ -1,5 +1,6 @@
 // The inner loops of the cpu backend over row-major weights, keys and values (see vectors_isa.h).
 
+#include "ops/cpu/elementwise_isa.h"
 #include "ops/cpu/kernels.h"
 #include "ops/cpu/packed_isa.h"
 #include "ops/cpu/vectors_isa.h"
@@ -186,14 +187,6 @@ void matmul(WeightType type, const std::byte* w, int64_t rows, int64_t cols, con
     case WeightType::q8:
     case WeightType::b16: break;  // packed_matmul's
   }
-}
-
-inline float dot(const float* a, const float* b, int64_t n) {
-  Vec total = {};
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) total = multiply_add(load(a + i), load(b + i), total);
-  if (i < n) total = multiply_add(load_part(a + i, n - i), load_part(b + i, n - i), total);
-  return sum(total);
 }
 
 // Slots of keys or values (ops/kv.h): their numbers as some reader's `Stored`, and what these are to be multiplied
@@ -397,20 +390,6 @@ void weighted_values(KvType type, const float* weights, int64_t stride, int64_t 
   });
 }
 
-// silu(x) = x / (1 + exp(−x)), from exp(−|x|) so that nothing overflows.
-inline Vec silu(Vec x) {
-  const Vec small = exp_nonpositive(x > 0.0f ? -x : x);
-  return x > 0.0f ? x / (1.0f + small) : x * small / (1.0f + small);
-}
-
-void silu_mul(float* gate, const float* up, int64_t n) {
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) store(gate + i, silu(load(gate + i)) * load(up + i));
-  if (i < n) store_part(gate + i, silu(load_part(gate + i, n - i)) * load_part(up + i, n - i), n - i);
-}
-
-float sum_squares(const float* x, int64_t n) { return dot(x, x, n); }
-
 double busy(int64_t iterations) {
   constexpr int kChains = 10;  // more than latency × units
   Vec chain[kChains];
@@ -428,6 +407,25 @@ double busy(int64_t iterations) {
 }  // namespace
 
 extern const Kernels kernels;
-const Kernels kernels = {matmul, packed_matmul, scores, softmax_weights, weighted_values, silu_mul, busy, sum_squares};
+const Kernels kernels = {
+    .matmul = matmul,
+    .packed_matmul = packed_matmul,
+    .scores = scores,
+    .softmax_weights = softmax_weights,
+    .weighted_values = weighted_values,
+    .silu_mul = silu_mul,
+    .gelu = gelu,
+    .sum_squares = sum_squares,
+    .normalise = normalise,
+    .merge = merge,
+    .add_state = add_state,
+    .scaled = scaled,
+    .add_scaled = add_scaled,
+    .depthwise = depthwise,
+    .add_mean = add_mean,
+    .rotate = rotate,
+    .round_bf16 = round_bf16,
+    .busy = busy,
+};
 
 }  // namespace zaya::ops::ZAYA_ISA

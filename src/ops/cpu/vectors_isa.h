@@ -100,17 +100,18 @@ inline Vec exp_nonpositive(Vec x) {
   const Vec floor = splat(-87.0f);
   x = x > floor ? x : floor;
   constexpr float kRound = 12582912.0f;  // 1.5 · 2^23: adding it leaves the nearest integer in the low mantissa bits
-  const Vec shifted = x * 1.44269504f + kRound;
+  const Vec shifted = multiply_add(x, splat(1.44269504f), splat(kRound));
   const Vec k = shifted - kRound;
-  const Vec r = (x - k * 0.693359375f) - k * -2.12194440e-4f;  // ln 2 in two parts
+  const Vec whole = multiply_add(k, splat(-0.693359375f), x);  // ln 2 in two parts
+  const Vec r = multiply_add(k, splat(2.12194440e-4f), whole);
   Vec p = splat(1.0f / 5040);
-  p = p * r + 1.0f / 720;
-  p = p * r + 1.0f / 120;
-  p = p * r + 1.0f / 24;
-  p = p * r + 1.0f / 6;
-  p = p * r + 0.5f;
-  p = p * r + 1.0f;
-  p = p * r + 1.0f;
+  p = multiply_add(p, r, splat(1.0f / 720));
+  p = multiply_add(p, r, splat(1.0f / 120));
+  p = multiply_add(p, r, splat(1.0f / 24));
+  p = multiply_add(p, r, splat(1.0f / 6));
+  p = multiply_add(p, r, splat(0.5f));
+  p = multiply_add(p, r, splat(1.0f));
+  p = multiply_add(p, r, splat(1.0f));
   const IntVec exponent = __builtin_convertvector(k, IntVec);
   return (Vec)((IntVec)p + (exponent << 23));
 }
