@@ -25,8 +25,9 @@ void CpuBackend::cca(const CcaShape& s, const CcaWeights& w, std::span<const Run
   const auto n = static_cast<int64_t>(conv_tokens_.size());
   const Cca call{s, w, c0, value_current, value_delayed, cos, sin, q_out, on_tiles(w.grouped, n)};
   const int64_t heads = s.num_heads + s.num_kv_heads, window = s.conv_time1 * s.head_dim;
-  const int64_t blocks = (n + kBlockTokens - 1) / kBlockTokens;
-  const int64_t block = blocks > 1 ? std::min(kBlockTokens, (n + blocks * 32 - 1) / (blocks * 32) * 32) : n;
+  // On tiles the weights lie as they are read, and few tokens leave room beside them; else more share their decoding.
+  const int64_t most = call.tiles ? 2 * kTileRows : kBlockTokens, blocks = (n + most - 1) / most;
+  const int64_t block = (n + blocks - 1) / blocks;
   spread(
       blocks * heads, block * s.head_dim * window,
       [&](int64_t begin, int64_t end, int worker) {
