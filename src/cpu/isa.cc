@@ -12,14 +12,15 @@
 namespace zaya::cpu {
 namespace {
 
-// AMX's BF16 tiles and AVX512_BF16, and the kernel's leave to use the tiles, which a process asks for once.
-bool amx_bf16() {
+// AMX's tiles of BF16 and of bytes and AVX512_BF16, and the kernel's leave to use the tiles, which a process asks for
+// once.
+bool amx_tiles() {
 #if defined(__x86_64__) && defined(__linux__)
   static const bool usable = [] {
     unsigned a = 0, b = 0, c = 0, d = 0;
     if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
-    constexpr unsigned kAmxBf16 = 1u << 22, kAmxTile = 1u << 24, kAvx512Bf16 = 1u << 5;
-    if ((d & kAmxBf16) == 0 || (d & kAmxTile) == 0) return false;
+    constexpr unsigned kAmx = 1u << 22 | 1u << 24 | 1u << 25, kAvx512Bf16 = 1u << 5;  // BF16, tiles, int8
+    if ((d & kAmx) != kAmx) return false;
     if (__get_cpuid_count(7, 1, &a, &b, &c, &d) == 0 || (a & kAvx512Bf16) == 0) return false;
     constexpr long kRequestPermission = 0x1023, kTileData = 18;  // arch_prctl's ARCH_REQ_XCOMP_PERM
     return ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
@@ -48,7 +49,7 @@ Isa supported_isa() {
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-  if (avx2 && avx512) return amx_bf16() ? Isa::amx : Isa::avx512;
+  if (avx2 && avx512) return amx_tiles() ? Isa::amx : Isa::avx512;
   if (avx2) return Isa::avx2;
 #endif
   return Isa::generic;

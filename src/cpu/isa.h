@@ -7,7 +7,7 @@ namespace zaya::cpu {
 
 // Ordered: a greater value includes the smaller ones. `generic` is what the compiler targets by default (x86-64: SSE2;
 // any other architecture: its baseline).
-// `amx` is AVX-512 with AVX512_BF16 and AMX's BF16 tiles.
+// `amx` is AVX-512 with AVX512_BF16 and AMX's tiles of BF16 and of bytes.
 enum class Isa { generic, avx2, avx512, amx };
 
 const char* isa_name(Isa isa);

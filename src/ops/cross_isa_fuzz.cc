@@ -58,7 +58,7 @@ class Values {
 
 struct Candidate {
   std::string name;
-  bool rounds;  // activations to BF16
+  Activations activations;  // with anything but f32, to BF16 where that is faster
   std::unique_ptr<Backend> backend;
 };
 
@@ -66,13 +66,13 @@ struct Candidate {
 const std::vector<Candidate>& candidates() {
   static const std::vector<Candidate> all = [] {
     std::vector<Candidate> made;
-    made.push_back({"reference", false, std::make_unique<ReferenceBackend>()});
+    made.push_back({"reference", Activations::f32, std::make_unique<ReferenceBackend>()});
     for (cpu::Isa isa : {cpu::Isa::generic, cpu::Isa::avx2, cpu::Isa::avx512, cpu::Isa::amx}) {
       if (isa > cpu::supported_isa()) continue;
-      for (Activations a : {Activations::f32, Activations::bf16}) {
+      for (Activations a : {Activations::f32, Activations::bf16, Activations::int8}) {
         auto backend = std::make_unique<CpuBackend>(2, isa, a);
         std::string name = backend->name();
-        made.push_back({std::move(name), a == Activations::bf16, std::move(backend)});
+        made.push_back({std::move(name), a, std::move(backend)});
       }
     }
     return made;
@@ -131,10 +131,16 @@ void products(Input& input) {
   std::vector<float> expected(static_cast<size_t>(n * stride), 7.0f);
 
   // The reference's own arithmetic, and the sum of the terms' magnitudes, which bounds every error.
-  std::vector<double> magnitude(expected.size());
+  std::vector<double> magnitude(expected.size()), weights(static_cast<size_t>(rows)), inputs(static_cast<size_t>(n));
+  std::vector<double> greatest(static_cast<size_t>(rows));
   for (int64_t r = 0; r < rows; ++r) {
     std::vector<float> row(static_cast<size_t>(cols));
-    for (int64_t c = 0; c < cols; ++c) row[static_cast<size_t>(c)] = w.matrix.at(r, c);
+    for (int64_t c = 0; c < cols; ++c) {
+      const float weight = w.matrix.at(r, c);
+      row[static_cast<size_t>(c)] = weight;
+      weights[static_cast<size_t>(r)] += std::fabs(weight);
+      greatest[static_cast<size_t>(r)] = std::max<double>(greatest[static_cast<size_t>(r)], std::fabs(weight));
+    }
     for (int64_t i = 0; i < n; ++i) {
       double sum = with_bias ? bias[static_cast<size_t>(r)] : 0.0, terms = std::fabs(sum);
       for (int64_t c = 0; c < cols; ++c) {
@@ -146,15 +152,23 @@ void products(Input& input) {
       magnitude[static_cast<size_t>(i * stride + r)] = terms;
     }
   }
+  for (int64_t i = 0; i < n * cols; ++i) inputs[static_cast<size_t>(i / cols)] += std::fabs(x[static_cast<size_t>(i)]);
   for (const Candidate& candidate : candidates()) {
     std::vector<float> actual(expected.size(), 7.0f);
     const Projection projection{&w.matrix, with_bias ? bias.data() : nullptr, actual.data(), stride};
     candidate.backend->project({&projection, 1}, x.data(), n);
     // Each of cols additions rounds by 2^−24 of a partial sum; tiles round weights by 2^−9 of each term besides, scales
     // included.
-    const double rounding = candidate.rounds ? 0x1p-8 : 0;
+    const double rounding = candidate.activations != Activations::f32 ? 0x1p-8 : 0;
     for (size_t i = 0; i < expected.size(); ++i) {
-      const double bound = magnitude[i] * (static_cast<double>(cols + 8) * 0x1p-23 + rounding) + 1e-30;
+      double bound = magnitude[i] * (static_cast<double>(cols + 8) * 0x1p-23 + rounding) + 1e-30;
+      const auto r = static_cast<int64_t>(i) % stride;
+      if (candidate.activations == Activations::int8 && r < rows) {
+        // Activations below 1 are off by half a 127th; weights, on tiles, by three quarters of a step. A row's greatest
+        // step is at most a 90th of its greatest weight (best_scale in codec.cc stretches one by 1.25).
+        bound += weights[static_cast<size_t>(r)] / 254 +
+                 inputs[i / static_cast<size_t>(stride)] * greatest[static_cast<size_t>(r)] / 90 * 0.76 * 1.01;
+      }
       compare(candidate, weight_type_name(type), i, expected[i], actual[i], bound);
     }
   }
@@ -186,7 +200,7 @@ void attention(Input& input) {
     // Values reach 1. With rounding, the softmax' weights are off by 2^−9 each, before they are summed; otherwise a
     // score is off by some dim · 2^−23, a sum by its length · 2^−23.
     const double sums = static_cast<double>(start + count + shape.head_dim) * 0x1p-20;
-    const double bound = sums + (candidate.rounds ? 0x1p-6 : 0);
+    const double bound = sums + (candidate.activations != Activations::f32 ? 0x1p-6 : 0);
     for (size_t i = 0; i < q.size(); ++i) compare(candidate, "attend", i, expected[i], actual[i], bound);
   }
 }

@@ -228,9 +228,10 @@ Status run(const Options& options) {
   const auto peak_of = [&](int64_t rows) {
     const std::string kernel = model->backend().kernel_for(model->weights().layers[0].experts[0].gate, rows);
     size_t peak = 0;
-    for (size_t i = 1; i < peaks.size(); ++i) {
-      for (const char* word : {"tiles", "int8"}) {
-        if (kernel.find(word) != kernel.npos && peaks[i].name.find(word) != std::string::npos) peak = i;
+    for (const auto& [in_kernel, in_peak] :
+         {std::pair("bf16 tiles", "bf16 tiles"), {"int8 tiles", "int8 tiles"}, {"vnni int8", "int8 vectors"}}) {
+      for (size_t i = 1; i < peaks.size(); ++i) {
+        if (kernel.find(in_kernel) != kernel.npos && peaks[i].name.find(in_peak) != std::string::npos) peak = i;
       }
     }
     return peak;

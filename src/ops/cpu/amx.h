@@ -111,7 +111,7 @@ constexpr int64_t amx_scratch() { return kAmxTokens * 2 * kBlockRows + 2 * 2 * k
 inline constexpr int64_t kAmxFewestRows = 8;
 // The same beside kernels for activations as codes, which need no expansion.
 inline constexpr int64_t kAmxFewestRowsBeside15Bits = 7;
-inline constexpr int64_t kAmxFewestRowsBeside8Bits = 12;
+inline constexpr int64_t kAmxFewestRowsBeside8Bits = 7;
 
 // Null for an instruction set without AMX.
 const AmxKernels* amx_kernels(cpu::Isa isa);

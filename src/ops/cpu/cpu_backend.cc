@@ -18,6 +18,7 @@ CpuBackend::CpuBackend(int threads, cpu::Isa isa, Activations activations)
       isa_(isa),
       kernels_(kernels_for(isa)),
       amx_(activations != Activations::f32 ? amx_kernels(isa) : nullptr),
+      amx_int8_(activations == Activations::int8 ? amx_int8_kernels(isa) : nullptr),
       codes_(activations != Activations::f32 ? code_kernels(isa) : nullptr),
       bits_(activations == Activations::int8 ? CodeBits::eight : CodeBits::fifteen),
       tile_rows_(codes_ == nullptr            ? kAmxFewestRows
@@ -27,6 +28,7 @@ CpuBackend::CpuBackend(int threads, cpu::Isa isa, Activations activations)
       strips_(scratch_.size()) {}
 
 std::string CpuBackend::name() const {
+  if (amx_int8_ != nullptr) return std::string("cpu/") + cpu::isa_name(isa_) + ", int8 activations";
   return std::string("cpu/") + cpu::isa_name(isa_) + (amx_ != nullptr ? ", bf16 activations" : "") +
          (codes_ == nullptr            ? ""
           : bits_ == CodeBits::fifteen ? ", 15-bit activations of few rows"
@@ -44,11 +46,15 @@ void CpuBackend::spread(int64_t count, int64_t work, const Body& body, int64_t u
 
 CpuBackend::Input CpuBackend::input_for(const Matrix& w, const float* x, int64_t n) {
   InputBuffers& buffers = input_buffers_[static_cast<size_t>(w.type)];
-  Input input{.x = x, .half = {}};
+  Input input{.x = x, .half = {}, .bytes = {}};
   if (on_tiles(w, n)) {
-    input.half = {buffers.half.get(bf16_elements(n, w.cols)), tiles_across(w.cols)};
+    if (on_int8_tiles(w, n)) {
+      input.bytes = {buffers.bytes.get(int8_tile_bytes(n, w.cols)), int8_chunks(w.cols)};
+    } else {
+      input.half = {buffers.half.get(bf16_elements(n, w.cols)), tiles_across(w.cols)};
+    }
     spread(n, w.cols, [&](int64_t begin, int64_t end, int) {
-      amx_->to_bf16(x + begin * w.cols, end - begin, w.cols, w.cols, input.half, begin, 0);
+      fill_tiles(w, x + begin * w.cols, end - begin, w.cols, w.cols, input, begin, 0);
     });
   } else if (on_codes(w, n)) {
     input.across = superblocks_of(w.cols);
@@ -60,6 +66,12 @@ CpuBackend::Input CpuBackend::input_for(const Matrix& w, const float* x, int64_t
     input.codes = columns;
   }
   return input;
+}
+
+void CpuBackend::fill_tiles(const Matrix& w, const float* x, int64_t n, int64_t cols, int64_t stride, const Input& to,
+                            int64_t row, int64_t col) const {
+  if (to.half.data != nullptr) amx_->to_bf16(x, n, cols, stride, to.half, row, col);
+  if (to.bytes.data != nullptr) amx_int8_->quantize(w.type, x, n, cols, stride, to.bytes, row, col);
 }
 
 int64_t CpuBackend::row_unit(const Matrix& w, int64_t n) const {
@@ -82,6 +94,10 @@ void CpuBackend::multiply(const Matrix& w, const float* bias, int64_t begin, int
   if (x.half.data != nullptr) {
     return amx_->matmul(w.type, data, end - begin, w.cols, row_scale, bias, x.half, n, out, out_stride,
                         scratch(worker, amx_scratch()));
+  }
+  if (x.bytes.data != nullptr) {
+    return amx_int8_->matmul(w.type, data, end - begin, w.cols, row_scale, bias, x.bytes, n, out, out_stride,
+                             scratch(worker, amx_int8_scratch()));
   }
   if (x.codes != nullptr) {
     return codes_->matmul(bits_, w.type, data, end - begin, w.cols, row_scale, bias, x.codes, x.across, n, out,
@@ -201,11 +217,26 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
   for (size_t e = 0; e < experts.size(); ++e) {
     tile_row[e + 1] = tile_row[e] + tile_groups(first[e + 1] - first[e]) * kTileRows;
   }
-  Bf16Tiles half_input{.across = tiles_across(hidden)}, half_gate{.across = tiles_across(width)};
+  Input tile_input, tile_gate;
   if (tiles) {
-    half_input.data = half_input_.get(bf16_elements(tile_row.back(), hidden));
-    half_gate.data = half_gate_.get(bf16_elements(tile_row.back(), width));
+    tile_input.half = {half_input_.get(bf16_elements(tile_row.back(), hidden)), tiles_across(hidden)};
+    tile_gate.half = {half_gate_.get(bf16_elements(tile_row.back(), width)), tiles_across(width)};
   }
+  if (tiles && amx_int8_ != nullptr) {
+    tile_input.bytes = {int8_input_.get(int8_tile_bytes(tile_row.back(), hidden)), int8_chunks(hidden)};
+    tile_gate.bytes = {int8_gate_.get(int8_tile_bytes(tile_row.back(), width)), int8_chunks(width)};
+  }
+  // The tiles of expert e, of the kind that w takes, or none where its rows are too few.
+  const auto tiles_of = [&](const Matrix& w, const Input& all, size_t e) {
+    Input part;
+    const int64_t count = first[e + 1] - first[e];
+    if (on_int8_tiles(w, count)) {
+      part.bytes = {all.bytes.chunk(tile_row[e], 0), all.bytes.chunks};
+    } else if (on_tiles(w, count)) {
+      part.half = {all.half.data + tile_row[e] / kTileRows * all.half.across * kTileElements, all.half.across};
+    }
+    return part;
+  };
   const int64_t across = superblocks_of(hidden), across_gate = superblocks_of(width);
   CodeColumns* code_input = codes_ != nullptr ? code_input_.get(rows * across) : nullptr;
   CodeColumns* code_gate = codes_ != nullptr ? code_gate_.get(rows * across_gate) : nullptr;
@@ -218,39 +249,39 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
       for (int64_t k = 0; k < count; ++k) {
         tokens[static_cast<size_t>(k)] = x + slot_of[static_cast<size_t>(i + k)] / top_k * hidden;
       }
-      if (tiles && on_tiles(experts[e].gate, first[e + 1] - first[e])) {
-        amx_->gather_bf16(tokens.data(), count, hidden, half_input, tile_row[e] + at);
+      const Matrix& taken_by = experts[e].gate;
+      const Input to = tiles_of(taken_by, tile_input, e);
+      if (to.half.data != nullptr) {
+        amx_->gather_bf16(tokens.data(), count, hidden, to.half, at);
         i += count;
         continue;
       }
-      const bool codes = on_codes(experts[e].gate, first[e + 1] - first[e]);
+      const bool codes = on_codes(taken_by, first[e + 1] - first[e]);
       for (int64_t k = 0; k < count; ++k, ++i) {
         const float* token = tokens[static_cast<size_t>(k)];
-        if (codes) {
-          codes_->quantize(bits_, experts[e].gate.type, token, 1, hidden, hidden, code_input + i * across, across);
+        if (to.bytes.data != nullptr) {
+          fill_tiles(taken_by, token, 1, hidden, hidden, to, at + k, 0);
+        } else if (codes) {
+          codes_->quantize(bits_, taken_by.type, token, 1, hidden, hidden, code_input + i * across, across);
         } else {
           std::copy_n(token, hidden, gathered + i * hidden);
         }
       }
     }
   });
-  // The tiles of expert e, or none where its rows are too few.
-  const auto tiles_of = [&](const Matrix& w, const Bf16Tiles& all, size_t e) {
-    if (!on_tiles(w, first[e + 1] - first[e])) return Bf16Tiles{};
-    return Bf16Tiles{all.data + tile_row[e] / kTileRows * all.across * kTileElements, all.across};
-  };
 
   // Two parallel phases over (expert, block of weight rows).
   std::vector<Task> tasks;
   int64_t touched = 0;
   for (size_t e = 0; e < experts.size(); ++e) touched += first[e + 1] > first[e] ? 1 : 0;
-  const auto plan = [&](int64_t weight_rows) {
+  const auto plan = [&](int64_t weight_rows, int64_t int8_unit) {
     tasks.clear();
     // Enough tasks for every worker even when a single expert is touched.
     const int64_t pieces = std::max<int64_t>(1, team_.size() * 8 / std::max<int64_t>(1, touched));
     for (size_t e = 0; e < experts.size(); ++e) {
       const int64_t count = first[e + 1] - first[e];
-      const int64_t unit = row_unit(experts[e].gate, count);
+      const int64_t unit =
+          std::max(row_unit(experts[e].gate, count), on_int8_tiles(experts[e].down, count) ? int8_unit : 0);
       const int64_t block = std::max(unit, (weight_rows / pieces + unit - 1) / unit * unit);
       for (int64_t begin = 0; count > 0 && begin < weight_rows; begin += block) {
         tasks.push_back({.matrix = e,
@@ -261,41 +292,41 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
       }
     }
   };
-  plan(width);
+  plan(width, kInt8Cols);  // outputs that share a scale are one task's
   run_tasks(tasks, rows * width * hidden * 2, [&](const Task& task, int worker) {
     const Expert& expert = experts[task.matrix];
-    const Input input{.x = gathered + task.row * hidden,
-                      .half = tiles_of(expert.gate, half_input, task.matrix),
-                      .codes = on_codes(expert.gate, task.count) ? code_input + task.row * across : nullptr,
-                      .across = across};
+    Input input = tiles_of(expert.gate, tile_input, task.matrix);
+    input.x = gathered + task.row * hidden;
+    input.codes = on_codes(expert.gate, task.count) ? code_input + task.row * across : nullptr;
+    input.across = across;
     const bool code_output = on_codes(expert.down, task.count);
-    const Bf16Tiles half_output = tiles_of(expert.down, half_gate, task.matrix);
+    const Input tile_output = tiles_of(expert.down, tile_gate, task.matrix);
     // A strip of weight rows at a time, so that gate and up meet in cache. It goes to memory as the next product's kind
     // of input only.
-    constexpr int64_t kStrip = 8 * kBlockRows;
-    const bool floats = half_output.data == nullptr && !code_output;
-    const int64_t stride = floats ? width : kStrip;
-    float* up = strips_[static_cast<size_t>(worker)].get(task.count * kStrip * 2);
-    for (int64_t begin = task.begin; begin < task.end; begin += kStrip) {
-      const int64_t end = std::min(task.end, begin + kStrip);
-      float* strip = floats ? gate + task.row * width + begin : up + task.count * kStrip;
+    const int64_t strip_rows = tile_output.bytes.data != nullptr ? kInt8Cols : 8 * kBlockRows;
+    const bool floats = !on_tiles(expert.down, task.count) && !code_output;
+    const int64_t stride = floats ? width : strip_rows;
+    float* up = strips_[static_cast<size_t>(worker)].get(task.count * strip_rows * 2);
+    for (int64_t begin = task.begin; begin < task.end; begin += strip_rows) {
+      const int64_t end = std::min(task.end, begin + strip_rows);
+      float* strip = floats ? gate + task.row * width + begin : up + task.count * strip_rows;
       multiply(expert.gate, nullptr, begin, end, input, task.count, strip, stride, worker);
-      multiply(expert.up, nullptr, begin, end, input, task.count, up, kStrip, worker);
-      for (int64_t i = 0; i < task.count; ++i) kernels_.silu_mul(strip + i * stride, up + i * kStrip, end - begin);
-      if (half_output.data != nullptr) amx_->to_bf16(strip, task.count, end - begin, stride, half_output, 0, begin);
+      multiply(expert.up, nullptr, begin, end, input, task.count, up, strip_rows, worker);
+      for (int64_t i = 0; i < task.count; ++i) kernels_.silu_mul(strip + i * stride, up + i * strip_rows, end - begin);
+      fill_tiles(expert.down, strip, task.count, end - begin, stride, tile_output, 0, begin);
       if (code_output) {
         codes_->quantize(bits_, expert.down.type, strip, task.count, end - begin, stride,
                          code_gate + task.row * across_gate + begin / kBlockCols, across_gate);
       }
     }
   });
-  plan(hidden);
+  plan(hidden, 0);
   run_tasks(tasks, rows * width * hidden, [&](const Task& task, int worker) {
     const Matrix& w = experts[task.matrix].down;
-    const Input input{.x = gate + task.row * width,
-                      .half = tiles_of(w, half_gate, task.matrix),
-                      .codes = on_codes(w, task.count) ? code_gate + task.row * across_gate : nullptr,
-                      .across = across_gate};
+    Input input = tiles_of(w, tile_gate, task.matrix);
+    input.x = gate + task.row * width;
+    input.codes = on_codes(w, task.count) ? code_gate + task.row * across_gate : nullptr;
+    input.across = across_gate;
     multiply(w, nullptr, task.begin, task.end, input, task.count, down + task.row * hidden + task.begin, hidden,
              worker);
   });

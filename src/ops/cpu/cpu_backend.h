@@ -9,6 +9,7 @@
 #include "cpu/thread_team.h"
 #include "ops/backend.h"
 #include "ops/cpu/amx.h"
+#include "ops/cpu/amx_int8.h"
 #include "ops/cpu/codes.h"
 #include "ops/cpu/kernels.h"
 
@@ -46,13 +47,18 @@ class CpuBackend final : public Backend {
   // Activations of a product: FP32, and in the form that the kernel asks for which will take them.
   struct Input {
     const float* x = nullptr;
-    Bf16Tiles half;
+    Bf16Tiles half = {};
+    Int8Tiles bytes = {};
     const CodeColumns* codes = nullptr;
     int64_t across = 0;  // of codes, from one row to the next
   };
 
-  // Which kernels take a product of this matrix with n rows: AMX, those for activations as codes, else FP32's.
+  // Which kernels take a product of this matrix with n rows: AMX (tiles of bytes or of BF16), those for activations as
+  // codes, else FP32's.
   bool on_tiles(const Matrix& w, int64_t n) const { return amx_ != nullptr && is_packed(w.type) && n >= tile_rows_; }
+  bool on_int8_tiles(const Matrix& w, int64_t n) const {
+    return amx_int8_ != nullptr && w.type != WeightType::b16 && on_tiles(w, n);
+  }
   bool on_codes(const Matrix& w, int64_t n) const {
     return codes_ != nullptr && (w.type == WeightType::q4 || w.type == WeightType::q8) && !on_tiles(w, n);
   }
@@ -60,9 +66,15 @@ class CpuBackend final : public Backend {
   // x [n, cols] as the input of products with matrices of w's type; valid until the next call for that type.
   struct InputBuffers {
     cpu::Buffer<uint16_t> half;
+    cpu::Buffer<std::byte> bytes;
     cpu::Buffer<CodeColumns> codes;
   };
   Input input_for(const Matrix& w, const float* x, int64_t n);
+
+  // Rounds x [n, cols], row i at x + i · stride, into the tiles that `to` has for products with w, if any, from `row`
+  // and `col` on.
+  void fill_tiles(const Matrix& w, const float* x, int64_t n, int64_t cols, int64_t stride, const Input& to,
+                  int64_t row, int64_t col) const;
 
   // Weight rows that a product should be split at.
   int64_t row_unit(const Matrix& w, int64_t n) const;
@@ -125,6 +137,7 @@ class CpuBackend final : public Backend {
   cpu::Isa isa_;
   const Kernels& kernels_;
   const AmxKernels* amx_;                             // or null
+  const AmxInt8Kernels* amx_int8_;                    // or null
   const CodeKernels* codes_;                          // or null
   CodeBits bits_;                                     // of its codes
   int64_t tile_rows_;                                 // rows from which on tiles are the faster way
@@ -138,6 +151,7 @@ class CpuBackend final : public Backend {
   std::vector<AttendItem> items_;
   std::array<InputBuffers, kWeightTypes> input_buffers_;
   cpu::Buffer<uint16_t> half_input_, half_gate_, half_keys_, half_values_;
+  cpu::Buffer<std::byte> int8_input_, int8_gate_;
   cpu::Buffer<CodeColumns> code_input_, code_gate_;
 };
 

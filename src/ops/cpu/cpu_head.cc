@@ -60,6 +60,7 @@ int64_t CpuBackend::head(const Head& head, const float* x, int64_t n, float* log
   run_tasks(tasks, exact * cols, [&](const Task& task, int worker) {
     const Input input{.x = x + task.row * cols,
                       .half = {},
+                      .bytes = {},
                       .codes = columns != nullptr ? columns + task.row * across : nullptr,
                       .across = across};
     multiply(head.exact, head.bias, task.begin, task.end, input, 1, logits + task.row * rows + task.begin, rows,

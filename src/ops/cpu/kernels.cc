@@ -1,6 +1,7 @@
 #include "ops/cpu/kernels.h"
 
 #include "ops/cpu/amx.h"
+#include "ops/cpu/amx_int8.h"
 #include "ops/cpu/codes.h"
 
 namespace zaya::ops {
@@ -21,6 +22,9 @@ extern const CodeKernels kernels;
 namespace amx {
 extern const AmxKernels kernels;
 }
+namespace amx_int8 {
+extern const AmxInt8Kernels kernels;
+}
 #endif
 
 const Kernels& kernels_for(cpu::Isa isa) {
@@ -35,6 +39,14 @@ const Kernels& kernels_for(cpu::Isa isa) {
 const AmxKernels* amx_kernels(cpu::Isa isa) {
 #if defined(__x86_64__)
   if (isa == cpu::Isa::amx) return &amx::kernels;
+#endif
+  (void)isa;
+  return nullptr;
+}
+
+const AmxInt8Kernels* amx_int8_kernels(cpu::Isa isa) {
+#if defined(__x86_64__)
+  if (isa == cpu::Isa::amx) return &amx_int8::kernels;
 #endif
   (void)isa;
   return nullptr;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ops/cpu/amx.h"
+#include "ops/cpu/amx_int8.h"
 #include "ops/cpu/codes.h"
 #include "ops/cpu/kernels.h"
 
@@ -40,6 +41,9 @@ std::vector<Peak> arithmetic_peaks(cpu::ThreadTeam& team, cpu::Isa isa, int runs
   }
   if (const AmxKernels* amx = amx_kernels(isa)) {
     peaks.push_back({"bf16 tiles (amx)", measure(team, runs, [&] { return amx->busy(kTileRounds); })});
+  }
+  if (const AmxInt8Kernels* amx = amx_int8_kernels(isa)) {
+    peaks.push_back({"int8 tiles (amx)", measure(team, runs, [&] { return amx->busy(kTileRounds); })});
   }
   return peaks;
 }

@@ -10,7 +10,7 @@
 namespace zaya::ops {
 
 struct Peak {
-  std::string name;     // "fp32 vectors (avx512)", "bf16 tiles (amx)"
+  std::string name;     // "fp32 vectors (avx512)", "int8 tiles (amx)"
   double op_per_s = 0;  // the whole team; a multiply-add is two operations
 };
 
