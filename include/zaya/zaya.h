@@ -28,8 +28,8 @@ struct LoadOptions {
   // "stored" reads the weights as they lie in the files; "bf16", "q8" and "q4" pack them into memory while loading.
   std::string format = "stored";
   // "f32": a token's result never depends on what shares its step. "bf16": packed weights may meet activations rounded
-  // to BF16, on AMX tiles where the processor has them. "int8": besides, few tokens at a time meet 4- and 8-bit weights
-  // as 8-bit codes: faster, and less exact. "auto": bf16 for a packed format, else f32.
+  // to BF16, on AMX tiles where the processor has them. "int8": besides, 4- and 8-bit weights meet activations rounded
+  // to 8 bits: faster, and less exact. "auto": bf16 for a packed format, else f32.
   std::string activations = "auto";
   // Keys and values: "f32", "bf16" or "int8"; "auto": bf16 for a packed format, else f32.
   std::string kv = "auto";

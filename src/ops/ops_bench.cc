@@ -7,6 +7,7 @@
 
 #include "cpu/pages.h"
 #include "ops/cpu/amx.h"
+#include "ops/cpu/amx_int8.h"
 #include "ops/cpu/kernels.h"
 #include "ops/packed/layout.h"
 
@@ -72,6 +73,24 @@ void tile_product(benchmark::State& state) {
   set_counters(state, w, n);
 }
 
+void int8_tile_product(benchmark::State& state) {
+  const AmxInt8Kernels* amx = amx_int8_kernels(cpu::best_isa());
+  if (amx == nullptr) return state.SkipWithError("no AMX");
+  const int64_t rows = state.range(1), cols = state.range(2), n = state.range(3);
+  const Weights w(static_cast<WeightType>(state.range(0)), rows, cols, 256 << 20);
+  const std::vector<float> x(static_cast<size_t>(n * cols), 0.5f);
+  cpu::Buffer<std::byte> tiles;
+  const Int8Tiles input{tiles.get(int8_tile_bytes(n, cols)), int8_chunks(cols)};
+  amx->quantize(w.type, x.data(), n, cols, cols, input, 0, 0);
+  cpu::Buffer<float> out, scratch;
+  int64_t i = 0;
+  for (auto _ : state) {
+    amx->matmul(w.type, w.matrix(i++), rows, cols, w.row_scale.data(), nullptr, input, n, out.get(n * rows), rows,
+                scratch.get(amx_int8_scratch()));
+  }
+  set_counters(state, w, n);
+}
+
 void tile_peak(benchmark::State& state) {
   const AmxKernels* amx = amx_kernels(cpu::best_isa());
   if (amx == nullptr) return state.SkipWithError("no AMX");
@@ -96,6 +115,9 @@ BENCHMARK(vector_product)
     ->ArgNames({"type", "rows", "cols", "n"});
 BENCHMARK(tile_product)
     ->ArgsProduct({kTypes, {2048}, {2048}, {16, 32, 128, 512}})
+    ->ArgNames({"type", "rows", "cols", "n"});
+BENCHMARK(int8_tile_product)
+    ->ArgsProduct({{kTypes[0], kTypes[1]}, {2048}, {2048}, {16, 32, 128, 512}})
     ->ArgNames({"type", "rows", "cols", "n"});
 
 }  // namespace

@@ -110,8 +110,7 @@ constexpr int64_t amx_scratch() { return kAmxTokens * 2 * kBlockRows + 2 * 2 * k
 // Rows below which the vector kernels are faster: expanding a weight costs as much as some eight multiply-adds.
 inline constexpr int64_t kAmxFewestRows = 8;
 // The same beside kernels for activations as codes, which need no expansion.
-inline constexpr int64_t kAmxFewestRowsBeside15Bits = 7;
-inline constexpr int64_t kAmxFewestRowsBeside8Bits = 7;
+inline constexpr int64_t kAmxFewestRowsBesideCodes = 7;
 
 // Null for an instruction set without AMX.
 const AmxKernels* amx_kernels(cpu::Isa isa);

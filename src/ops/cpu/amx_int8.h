@@ -3,7 +3,8 @@
 //
 // Sums of kInt8Cols columns are exact integers. Within those columns a token's activations share one scale, and so do
 // the weights of a row: the scales of its groups of 16 differ little, and weights are rounded once more to the greatest
-// of them.
+// of them. (More columns cost more exactness than they spare time, fewer spare exactness at the price of time:
+// docs/performance.md has the figures.)
 #pragma once
 
 #include <cstddef>

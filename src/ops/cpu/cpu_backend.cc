@@ -21,9 +21,7 @@ CpuBackend::CpuBackend(int threads, cpu::Isa isa, Activations activations)
       amx_int8_(activations == Activations::int8 ? amx_int8_kernels(isa) : nullptr),
       codes_(activations != Activations::f32 ? code_kernels(isa) : nullptr),
       bits_(activations == Activations::int8 ? CodeBits::eight : CodeBits::fifteen),
-      tile_rows_(codes_ == nullptr            ? kAmxFewestRows
-                 : bits_ == CodeBits::fifteen ? kAmxFewestRowsBeside15Bits
-                                              : kAmxFewestRowsBeside8Bits),
+      tile_rows_(codes_ == nullptr ? kAmxFewestRows : kAmxFewestRowsBesideCodes),
       scratch_(static_cast<size_t>(team_.size())),
       strips_(scratch_.size()) {}
 

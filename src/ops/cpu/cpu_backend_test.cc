@@ -31,11 +31,10 @@ INSTANTIATE_TEST_SUITE_P(Isa, CpuBackendTest,
                          testing::Values(cpu::Isa::generic, cpu::Isa::avx2, cpu::Isa::avx512, cpu::Isa::amx),
                          [](const auto& instance) { return cpu::isa_name(instance.param); });
 
-// How activations become codes: the backend that does it, their greatest code, and from how many rows on tiles.
+// How activations become codes: the backend that does it, and their greatest code.
 struct Codes {
   Backend* backend;
   int64_t greatest;
-  int64_t tile_rows;
 };
 
 // The variance of what tiles of bytes change in row r of w times x, where they hold x exactly. All weights of a row and
@@ -63,8 +62,7 @@ double int8_weight_variance(const Matrix& w, int64_t r, const float* x) {
 // Activations that the codes hold exactly: multiples of a power of two, the largest code among each 64 of them. What is
 // left is FP32's rounding, on tiles (many rows) that of weights to bytes, or of weights and activations to BF16.
 TEST_P(CpuBackendTest, ProjectTakesCodesExactly) {
-  for (const Codes& codes : {Codes{int8_.get(), 127, kAmxFewestRowsBeside8Bits},
-                             Codes{bf16_.get(), 127 * 128, kAmxFewestRowsBeside15Bits}}) {
+  for (const Codes& codes : {Codes{int8_.get(), 127}, Codes{bf16_.get(), 127 * 128}}) {
     for (WeightType type : {WeightType::q4, WeightType::q8}) {
       for (int64_t rows : {1, 16, 70, 300}) {
         for (int64_t cols : {1, 63, 64, 100, 530}) {
@@ -81,7 +79,7 @@ TEST_P(CpuBackendTest, ProjectTakesCodesExactly) {
             Floats expected(static_cast<size_t>(n * rows)), actual = expected;
             reference_.project(w.matrix, bias.data(), x.data(), n, expected.data(), rows);
             codes.backend->project(w.matrix, bias.data(), x.data(), n, actual.data(), rows);
-            const bool tiles = GetParam() == cpu::Isa::amx && n >= codes.tile_rows;
+            const bool tiles = GetParam() == cpu::Isa::amx && n >= kAmxFewestRowsBesideCodes;
             for (size_t i = 0; i < actual.size(); ++i) {
               const auto at = static_cast<int64_t>(i);
               // Terms of deviation 1 / √cols each: the sum's rounding, or seven deviations of the weights' and the
@@ -107,7 +105,7 @@ TEST_P(CpuBackendTest, CodesRoundToNearest) {
   const Floats x = random_.floats(n * cols);
   Floats expected(static_cast<size_t>(n * rows)), actual = expected;
   reference_.project(w.matrix, nullptr, x.data(), n, expected.data(), rows);
-  for (const Codes& codes : {Codes{int8_.get(), 127, 0}, Codes{bf16_.get(), 127 * 128, 0}}) {
+  for (const Codes& codes : {Codes{int8_.get(), 127}, Codes{bf16_.get(), 127 * 128}}) {
     codes.backend->project(w.matrix, nullptr, x.data(), n, actual.data(), rows);
     // Steps of about 2.7 / the greatest code, a deviation of a √12th of that; weights of length 1: seven deviations.
     const double step = 2.7 / static_cast<double>(codes.greatest);
@@ -160,7 +158,7 @@ TEST_P(CpuBackendTest, TilesOfBytesRoundToNearest) {
 
 // A row's codes, and so its result's bits, do not depend on the rows beside it.
 TEST_P(CpuBackendTest, CodesOfARowAreItsOwn) {
-  const int64_t rows = 100, cols = 300, n = GetParam() == cpu::Isa::amx ? kAmxFewestRowsBeside15Bits - 1 : 15;
+  const int64_t rows = 100, cols = 300, n = GetParam() == cpu::Isa::amx ? kAmxFewestRowsBesideCodes - 1 : 15;
   const PackedMatrix w(random_, rows, cols, WeightType::q4);
   const Floats x = random_.floats(n * cols);
   Floats together(static_cast<size_t>(n * rows)), alone = together;
