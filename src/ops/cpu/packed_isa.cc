@@ -122,6 +122,14 @@ inline Vec16 decode(const Word16& word, int j) {
   return weights;
 }
 
+// Takes the branch out of a loop over a group's columns. Instrumented for a sanitizer, so much code would compile for
+// minutes.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define ZAYA_UNROLL_COLUMNS
+#else
+#define ZAYA_UNROLL_COLUMNS _Pragma("GCC unroll 16")
+#endif
+
 // One superblock of Blocks blocks against Tokens tokens, added to the totals.
 template <class Format, int Blocks, int Tokens>
 inline __attribute__((always_inline)) void superblock(const std::byte* w, int64_t stride, const float* x,
@@ -129,7 +137,7 @@ inline __attribute__((always_inline)) void superblock(const std::byte* w, int64_
   constexpr int kWords = static_cast<int>(kGroupCols) / Format::kPerWord;  // of one group
   for (int group = 0; group < kBlockCols / kGroupCols; ++group) {
     Vec16 sums[Blocks][Tokens];
-#pragma GCC unroll 16
+    ZAYA_UNROLL_COLUMNS
     for (int word = 0; word < kWords; ++word) {
       Word16 raw[Blocks];
       const int64_t offset = Format::kHeader + (group * kWords + word) * kBlockRows * 4;
