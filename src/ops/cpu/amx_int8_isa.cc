@@ -11,6 +11,8 @@ namespace zaya::ops::amx_int8 {
 namespace {
 
 using amx::configure_tiles;
+using amx::kSums;
+using amx::kSumTile;
 using amx::memory_barrier;
 
 // What is inlined by force: GCC 12 drops direct calls of it, and the products would take what was there before.
@@ -154,9 +156,6 @@ class Chunk {
   const std::byte* w_ = nullptr;
   std::byte* out_ = nullptr;
 };
-
-// Sums of 2 · 16 tokens and 2 blocks: four tiles, [token half][block].
-constexpr int64_t kSumTile = kTileRows * kBlockRows, kSums = 4 * kSumTile;
 
 // A chunk's integer sums of up to 32 tokens and two blocks, on their way to the FP32 sums, and after the last chunk to
 // the outputs. That is done beside the tile products that follow.
@@ -350,23 +349,13 @@ void quantize(WeightType type, const float* x, int64_t n, int64_t cols, int64_t 
 }
 
 double busy(int64_t iterations) {
-  configure_tiles();
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
-  _tile_zero(4);
-  _tile_zero(5);
-  _tile_zero(6);
-  _tile_zero(7);
-  for (int64_t i = 0; i < iterations; ++i) {
-    _tile_dpbssd(0, 4, 6);
-    _tile_dpbssd(1, 4, 7);
-    _tile_dpbssd(2, 5, 6);
-    _tile_dpbssd(3, 5, 7);
-  }
-  _tile_release();
-  return static_cast<double>(iterations) * 4 * 2 * 16 * 16 * 64;
+  return amx::busy_tiles(
+      iterations, kBlockCols, []() __attribute__((always_inline)) {
+        _tile_dpbssd(0, 4, 6);
+        _tile_dpbssd(1, 4, 7);
+        _tile_dpbssd(2, 5, 6);
+        _tile_dpbssd(3, 5, 7);
+      });
 }
 
 }  // namespace

@@ -135,9 +135,6 @@ class Chunk {
   std::byte* out_ = nullptr;
 };
 
-// Sums of 2 · 16 tokens and 2 blocks: four tiles, [token half][block].
-constexpr int64_t kSumTile = kTileRows * kBlockRows, kSums = 4 * kSumTile;
-
 template <int Halves>
 inline void start_sums(const float* sums) {
   if (sums == nullptr) {
@@ -297,23 +294,13 @@ void gather_bf16(const float* const* rows, int64_t n, int64_t cols, Bf16Tiles ou
 }
 
 double busy(int64_t iterations) {
-  configure_tiles();
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
-  _tile_zero(4);
-  _tile_zero(5);
-  _tile_zero(6);
-  _tile_zero(7);
-  for (int64_t i = 0; i < iterations; ++i) {
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
-  }
-  _tile_release();
-  return static_cast<double>(iterations) * 4 * 2 * 16 * 16 * 32;
+  return busy_tiles(
+      iterations, kTileCols, []() __attribute__((always_inline)) {
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+      });
 }
 
 }  // namespace

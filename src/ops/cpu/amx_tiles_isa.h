@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "ops/cpu/amx.h"
 #include "ops/cpu/avx512_isa.h"
 
 namespace zaya::ops::amx {
@@ -29,6 +30,27 @@ inline void configure_tiles() {
   // GCC 12 declares that loadconfig reads 8 of the 64 bytes and drops the stores to the others: make it keep them.
   __asm__ volatile("" : : "r"(&config) : "memory");
   _tile_loadconfig(&config);
+}
+
+// Sums of 2 · 16 tokens and 2 blocks: four tiles, [token half][block].
+constexpr int64_t kSumTile = kTileRows * kBlockRows, kSums = 4 * kSumTile;
+
+// The peak's loop: `iterations` rounds of four tile products of `columns` columns, by products(), on registers alone.
+// Returns the operations done.
+template <class Products>
+inline __attribute__((always_inline)) double busy_tiles(int64_t iterations, int64_t columns, const Products& products) {
+  configure_tiles();
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  _tile_zero(4);
+  _tile_zero(5);
+  _tile_zero(6);
+  _tile_zero(7);
+  for (int64_t i = 0; i < iterations; ++i) products();
+  _tile_release();
+  return static_cast<double>(iterations * 4 * 2 * kTileRows * kBlockRows * columns);
 }
 
 // The upper halves of `even` (to the low half of each lane) and `odd`: a row of a tile of column pairs.
