@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 
 #include "ops/cpu/cpu_backend.h"
 
@@ -13,6 +14,10 @@ namespace {
 constexpr int64_t kPiece = 512;
 static_assert(kPiece % kPageTokens == 0);
 
+// Tokens of a prompt that go through a piece together, page by page, so that a page comes to the first-level cache once
+// for all of them.
+constexpr int64_t kAttendTokens = 4;
+
 // Floats of pieces' results that are kept at a time (16 MB).
 constexpr int64_t kMostPartials = int64_t{4} << 20;
 
@@ -20,124 +25,189 @@ constexpr int64_t kMostPartials = int64_t{4} << 20;
 
 void CpuBackend::attend(const CcaShape& s, std::span<const Run> runs, const float* q, float* out) {
   const int64_t dim = s.head_dim, group = s.num_heads / s.num_kv_heads;
-  const int64_t partial_floats = group * (dim + 2);  // sums [group, dim], then each head's greatest score and total
   pieces_.clear();
   items_.clear();
-  int64_t work = 0;
+  int64_t work = 0, partials = 0;
   const auto flush = [&] {
-    attend_pieces(s, q, out, work);
+    attend_pieces(s, q, out, work, partials);
     pieces_.clear();
     items_.clear();
-    work = 0;
+    work = partials = 0;
   };
   for (const Run& run : runs) {
     if (amx_ != nullptr && run.count >= kAmxFewestRows && dim % kTileCols == 0) {
       attend_on_tiles(s, run, q, out);
       continue;
     }
-    // One item is one token and one KV head with its query heads; all read the same keys.
-    for (int64_t item = 0; item < run.count * s.num_kv_heads; ++item) {
-      const int64_t t = item / s.num_kv_heads, kv_head = item % s.num_kv_heads, position = run.start + t;
-      const int64_t first = s.sliding_window > 0 ? std::max<int64_t>(0, position - s.sliding_window + 1) : 0;
-      const int64_t offset = (run.first_row + t) * s.q_width() + kv_head * group * dim;
-      items_.push_back({.offset = offset, .first = static_cast<int64_t>(pieces_.size())});
-      for (int64_t begin = first; begin <= position; begin = (begin / kPiece + 1) * kPiece) {
-        const int64_t end = std::min(position + 1, (begin / kPiece + 1) * kPiece);
-        pieces_.push_back({.cache = &run.cache, .kv_head = kv_head, .begin = begin, .end = end, .offset = offset});
+    const int64_t most = piece_on_tiles(s, run.cache) ? 1 : kAttendTokens;
+    for (int64_t t = 0; t < run.count; t += most) {
+      for (int64_t kv_head = 0; kv_head < s.num_kv_heads; ++kv_head) {
+        AttendItem item{.cache = &run.cache,
+                        .kv_head = kv_head,
+                        .position = run.start + t,
+                        .tokens = std::min(most, run.count - t),
+                        .offset = (run.first_row + t) * s.q_width() + kv_head * group * dim,
+                        .partial = partials};
+        const int64_t end = item.position + item.tokens;
+        for (int64_t piece = item.first_seen(0, s) / kPiece; piece * kPiece < end; ++piece) {
+          pieces_.push_back({.item = items_.size(), .first = piece * kPiece, .partial = partials});
+          partials += item.tokens;
+          ++item.pieces;
+        }
+        work += (end - item.first_seen(0, s)) * item.tokens * dim * group * 2;
+        items_.push_back(item);
+        if (partials * group * (dim + 2) > kMostPartials) flush();
       }
-      items_.back().count = static_cast<int64_t>(pieces_.size()) - items_.back().first;
-      work += (position + 1 - first) * dim * group * 2;
-      if (static_cast<int64_t>(pieces_.size()) * partial_floats > kMostPartials) flush();
     }
   }
   if (!items_.empty()) flush();
 }
 
-void CpuBackend::attend_pieces(const CcaShape& s, const float* q, float* out, int64_t work) {
-  const int64_t dim = s.head_dim, group = s.num_heads / s.num_kv_heads, partial_floats = group * (dim + 2);
-  const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
+bool CpuBackend::piece_on_tiles(const CcaShape& s, const LayerCache& cache) const {
+  return amx_ != nullptr && cache.type == KvType::bf16 && s.head_dim % kTileCols == 0 &&
+         s.num_heads / s.num_kv_heads <= kTileHeads;
+}
+
+void CpuBackend::attend_pieces(const CcaShape& s, const float* q, float* out, int64_t work, int64_t partial_count) {
+  const int64_t dim = s.head_dim, group = s.num_heads / s.num_kv_heads;
+  const int64_t partial_floats = group * (dim + 2);
   const auto count = static_cast<int64_t>(pieces_.size());
-  float* partials = attend_partials_.get(count * partial_floats);
+  float* partials = attend_partials_.get(partial_count * partial_floats);
   spread(
       count, work / count,
       [&](int64_t begin, int64_t end, int worker) {
         for (int64_t p = begin; p < end; ++p) {
           const AttendPiece& piece = pieces_[static_cast<size_t>(p)];
-          const int64_t positions = piece.end - piece.begin;
-          float* tile_scratch = scratch(worker, attend_scratch(dim) + group * kPiece);
-          float* weights = tile_scratch + attend_scratch(dim);
-          float* sums = partials + p * partial_floats;
-          const auto softmax = [&] {
-            for (int64_t g = 0; g < group; ++g) {
-              const SoftmaxSums found = kernels_.softmax_weights(weights + g * kPiece, positions, scale);
-              sums[group * dim + g] = found.greatest;
-              sums[group * dim + group + g] = found.total;
-            }
-          };
-          if (amx_ != nullptr && piece.cache->type == KvType::bf16 && dim % kTileCols == 0 && group <= kTileHeads) {
-            std::array<const std::byte*, kPiece / kPageTokens> keys, values;
-            int64_t pages = 0;
-            for (int64_t j = piece.begin / kPageTokens * kPageTokens; j < piece.end; j += kPageTokens, ++pages) {
-              keys[static_cast<size_t>(pages)] = piece.cache->key(piece.kv_head, j);
-              values[static_cast<size_t>(pages)] = piece.cache->value(piece.kv_head, j);
-            }
-            const int64_t first = piece.begin % kPageTokens;
-            const AttendPiece* after = p + 1 < end ? &pieces_[static_cast<size_t>(p + 1)] : nullptr;
-            const std::byte* next = after == nullptr
-                                        ? nullptr
-                                        : after->cache->key(after->kv_head, after->begin / kPageTokens * kPageTokens);
-            amx_->scores(q + piece.offset, group, {keys.data(), first, positions, values[0]}, dim, weights, kPiece,
-                         tile_scratch);
-            softmax();
-            amx_->weighted_values(weights, kPiece, group, {values.data(), first, positions, next}, dim, sums,
-                                  tile_scratch);
-            continue;
+          float* to = partials + piece.partial * partial_floats;
+          if (piece_on_tiles(s, *items_[piece.item].cache)) {
+            attend_piece_on_tiles(s, piece, p + 1 < end ? &pieces_[static_cast<size_t>(p + 1)] : nullptr, q, to,
+                                  worker);
+          } else {
+            attend_piece(s, piece, q, to, worker);
           }
-          const auto by_page = [&](const auto& body) {  // body(first position, how many)
-            for (int64_t j = piece.begin; j < piece.end;) {
-              const int64_t step = std::min((j / kPageTokens + 1) * kPageTokens, piece.end) - j;
-              body(j, step);
-              j += step;
-            }
-          };
-          by_page([&](int64_t j, int64_t step) {
-            kernels_.scores(piece.cache->type, q + piece.offset, group, piece.cache->key(piece.kv_head, j), step, dim,
-                            weights + (j - piece.begin), kPiece);
-          });
-          softmax();
-          std::fill_n(sums, group * dim, 0.0f);
-          by_page([&](int64_t j, int64_t step) {
-            kernels_.weighted_values(piece.cache->type, weights + (j - piece.begin), kPiece, group,
-                                     piece.cache->value(piece.kv_head, j), step, dim, sums);
-          });
         }
       },
       1);
 
-  // Each item's pieces in their order, brought to one maximum.
-  spread(static_cast<int64_t>(items_.size()), partial_floats * count / static_cast<int64_t>(items_.size()),
+  // Each token's pieces in their order, brought to one maximum.
+  spread(static_cast<int64_t>(items_.size()), partial_floats * partial_count / static_cast<int64_t>(items_.size()),
          [&](int64_t begin, int64_t end, int) {
            for (int64_t i = begin; i < end; ++i) {
              const AttendItem& item = items_[static_cast<size_t>(i)];
-             const float* first = partials + item.first * partial_floats;
-             for (int64_t g = 0; g < group; ++g) {
-               float greatest = first[group * dim + g], total = 0;
-               for (int64_t p = 1; p < item.count; ++p) {
-                 greatest = std::max(greatest, first[p * partial_floats + group * dim + g]);
+             const int64_t rows = item.tokens * group, step = item.tokens * partial_floats;
+             for (int64_t row = 0; row < rows; ++row) {
+               const float* first = partials + item.partial * partial_floats;
+               float greatest = first[rows * dim + row], total = 0;
+               for (int64_t p = 1; p < item.pieces; ++p) {
+                 greatest = std::max(greatest, first[p * step + rows * dim + row]);
                }
-               float* result = out + item.offset + g * dim;
+               float* result = out + item.offset + row / group * s.q_width() + row % group * dim;
                std::fill_n(result, dim, 0.0f);
-               for (int64_t p = 0; p < item.count; ++p) {
-                 const float* partial = first + p * partial_floats;
-                 const float factor = std::exp(partial[group * dim + g] - greatest);
-                 total += factor * partial[group * dim + group + g];
-                 for (int64_t d = 0; d < dim; ++d) result[d] += factor * partial[g * dim + d];
+               for (int64_t p = 0; p < item.pieces; ++p) {
+                 const float* partial = first + p * step;
+                 const float factor = std::exp(partial[rows * dim + row] - greatest);
+                 total += factor * partial[rows * dim + rows + row];
+                 for (int64_t d = 0; d < dim; ++d) result[d] += factor * partial[row * dim + d];
                }
                const float inverse = 1.0f / total;
                for (int64_t d = 0; d < dim; ++d) result[d] *= inverse;
              }
            }
          });
+}
+
+// Tokens see different positions at both ends of what the piece has for them (the window's begin, their own position);
+// in between they go together.
+void CpuBackend::attend_piece(const CcaShape& s, const AttendPiece& piece, const float* q, float* sums, int worker) {
+  const AttendItem& item = items_[piece.item];
+  const LayerCache& cache = *item.cache;
+  const int64_t dim = s.head_dim, group = s.num_heads / s.num_kv_heads, rows = item.tokens * group;
+  constexpr int64_t kStride = kPiece + 16;  // or all rows would share a few sets of the first-level cache
+  float* weights = scratch(worker, rows * (kStride + dim));  // [rows, kStride]
+  float* queries = weights + rows * kStride;                 // [rows, dim]
+  std::array<int64_t, kAttendTokens> first{}, last{};        // what each token sees of the piece: [first, last)
+  int64_t all_first = piece.first, all_last = piece.first + kPiece;
+  for (int64_t t = 0; t < item.tokens; ++t) {
+    const auto i = static_cast<size_t>(t);
+    last[i] = std::min(item.position + t + 1, piece.first + kPiece);
+    first[i] = std::min(std::max(item.first_seen(t, s), piece.first), last[i]);
+    all_first = std::max(all_first, first[i]);
+    all_last = std::min(all_last, last[i]);
+    std::copy_n(q + item.offset + t * s.q_width(), group * dim, queries + t * group * dim);
+  }
+  all_last = std::max(all_first, all_last);
+
+  // body(row, rows, first position, how many): positions in order, never across a page.
+  const auto by_page = [](int64_t row, int64_t count, int64_t begin, int64_t end, const auto& body) {
+    for (int64_t j = begin; j < end;) {
+      const int64_t step = std::min((j / kPageTokens + 1) * kPageTokens, end) - j;
+      body(row, count, j, step);
+      j += step;
+    }
+  };
+  const auto by_parts = [&](const auto& body) {
+    for (int64_t t = 0; t < item.tokens; ++t) {
+      const auto i = static_cast<size_t>(t);
+      by_page(t * group, group, first[i], std::min(all_first, last[i]), body);
+    }
+    by_page(0, rows, all_first, all_last, body);
+    for (int64_t t = 0; t < item.tokens; ++t) {
+      const auto i = static_cast<size_t>(t);
+      by_page(t * group, group, std::max(all_last, first[i]), last[i], body);
+    }
+  };
+
+  by_parts([&](int64_t row, int64_t count, int64_t j, int64_t step) {
+    kernels_.scores(cache.type, queries + row * dim, count, cache.key(item.kv_head, j), step, dim,
+                    weights + row * kStride + j - piece.first, kStride);
+  });
+  const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
+  for (int64_t row = 0; row < rows; ++row) {
+    const auto t = static_cast<size_t>(row / group);
+    SoftmaxSums found{.greatest = -std::numeric_limits<float>::infinity(), .total = 0};
+    if (first[t] < last[t]) {
+      found = kernels_.softmax_weights(weights + row * kStride + first[t] - piece.first, last[t] - first[t], scale);
+    }
+    sums[rows * dim + row] = found.greatest;
+    sums[rows * dim + rows + row] = found.total;
+  }
+  std::fill_n(sums, rows * dim, 0.0f);
+  by_parts([&](int64_t row, int64_t count, int64_t j, int64_t step) {
+    kernels_.weighted_values(cache.type, weights + row * kStride + j - piece.first, kStride, count,
+                             cache.value(item.kv_head, j), step, dim, sums + row * dim);
+  });
+}
+
+void CpuBackend::attend_piece_on_tiles(const CcaShape& s, const AttendPiece& piece, const AttendPiece* after,
+                                       const float* q, float* sums, int worker) {
+  const AttendItem& item = items_[piece.item];
+  const LayerCache& cache = *item.cache;
+  const int64_t dim = s.head_dim, group = s.num_heads / s.num_kv_heads;
+  const int64_t first = std::max(item.first_seen(0, s), piece.first);
+  const int64_t count = std::min(item.position + 1, piece.first + kPiece) - first;
+  float* tile_scratch = scratch(worker, attend_scratch(dim) + group * kPiece);
+  float* weights = tile_scratch + attend_scratch(dim);
+  std::array<const std::byte*, kPiece / kPageTokens> keys, values;
+  int64_t pages = 0;
+  for (int64_t j = first / kPageTokens * kPageTokens; j < first + count; j += kPageTokens, ++pages) {
+    keys[static_cast<size_t>(pages)] = cache.key(item.kv_head, j);
+    values[static_cast<size_t>(pages)] = cache.value(item.kv_head, j);
+  }
+  const std::byte* next = nullptr;
+  if (after != nullptr) {
+    const AttendItem& owner = items_[after->item];
+    next = owner.cache->key(owner.kv_head, std::max(owner.first_seen(0, s), after->first) / kPageTokens * kPageTokens);
+  }
+  amx_->scores(q + item.offset, group, {keys.data(), first % kPageTokens, count, values[0]}, dim, weights, kPiece,
+               tile_scratch);
+  const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
+  for (int64_t g = 0; g < group; ++g) {
+    const SoftmaxSums found = kernels_.softmax_weights(weights + g * kPiece, count, scale);
+    sums[group * dim + g] = found.greatest;
+    sums[group * dim + group + g] = found.total;
+  }
+  amx_->weighted_values(weights, kPiece, group, {values.data(), first % kPageTokens, count, next}, dim, sums,
+                        tile_scratch);
 }
 
 void CpuBackend::attend_on_tiles(const CcaShape& s, const Run& run, const float* q, float* out) {

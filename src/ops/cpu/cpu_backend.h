@@ -1,6 +1,7 @@
 // The fast backend: a thread team, vectorised loops, weights read as they are stored.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <vector>
 
@@ -115,17 +116,31 @@ class CpuBackend final : public Backend {
   // All of cca() for the tokens [begin, end) of conv_tokens_ and one head; query heads come before key heads.
   void cca_block(const Cca& call, int64_t begin, int64_t end, int64_t head, int worker);
 
-  // Attention of one token's query heads of one KV head over the positions [begin, end), and which pieces make an item.
-  // `offset`: of the queries and of the result.
-  struct AttendPiece {
-    const LayerCache* cache = nullptr;
-    int64_t kv_head = 0, begin = 0, end = 0, offset = 0;
-  };
+  // Tokens that follow each other in a run, and one KV head with its query heads: all read the same keys. Query and
+  // result of the first token at `offset`, of the next ones a row later each.
   struct AttendItem {
-    int64_t offset = 0, first = 0, count = 0;
+    const LayerCache* cache = nullptr;
+    int64_t kv_head = 0, position = 0, tokens = 0, offset = 0;
+    int64_t partial = 0, pieces = 0;  // its first piece's place, and how many follow each other there
+
+    int64_t first_seen(int64_t t, const CcaShape& s) const {
+      return s.sliding_window > 0 ? std::max<int64_t>(0, position + t - s.sliding_window + 1) : 0;
+    }
   };
-  // Computes pieces_ and puts them together to items_; `work` multiply-adds in all.
-  void attend_pieces(const CcaShape& shape, const float* q, float* out, int64_t work);
+  // What an item's tokens see of the positions from `first` on. Its result, rows being (token, query head): sums
+  // [rows, dim], then each row's greatest score, then each row's total weight; at place `partial`, in multiples of what
+  // one token takes.
+  struct AttendPiece {
+    size_t item = 0;
+    int64_t first = 0, partial = 0;
+  };
+  // Computes pieces_ and puts them together to items_; `work` multiply-adds and `partials` places in all.
+  void attend_pieces(const CcaShape& shape, const float* q, float* out, int64_t work, int64_t partials);
+  void attend_piece(const CcaShape& shape, const AttendPiece& piece, const float* q, float* sums, int worker);
+  // The same for an item of one token; `after` is the piece that the worker takes next, or null.
+  void attend_piece_on_tiles(const CcaShape& shape, const AttendPiece& piece, const AttendPiece* after, const float* q,
+                             float* sums, int worker);
+  bool piece_on_tiles(const CcaShape& shape, const LayerCache& cache) const;
 
   // attend() for one run on tiles: several tokens, heads of whole tiles.
   void attend_on_tiles(const CcaShape& shape, const Run& run, const float* q, float* out);

@@ -449,6 +449,45 @@ TEST_P(CpuBackendTest, AttendsToStoredKeysAndValues) {
   }
 }
 
+// A token's bits are its own: alone (as in decoding), and together with any number of neighbours. What they alone may
+// see (windows begin, positions end at different places) must not matter, whatever it is.
+TEST_P(CpuBackendTest, ATokenAttendsByItselfAmongOthers) {
+  for (KvType type : {KvType::f32, KvType::bf16, KvType::i8}) {
+    for (const auto& [dim, group] : {std::pair<int64_t, int64_t>(128, 4), {48, 3}, {36, 5}, {272, 4}}) {
+      for (int64_t window : {0, 2, 70}) {
+        const CcaShape shape{.num_heads = 2 * group, .num_kv_heads = 2, .head_dim = dim, .sliding_window = window};
+        const int64_t start = 506, count = 11, pages = (start + count + kPageTokens - 1) / kPageTokens;
+        std::vector<std::vector<uint32_t>> memory;
+        std::vector<float*> pointers;
+        for (int64_t p = 0; p < pages; ++p) {
+          memory.emplace_back(static_cast<size_t>(4 * kPageTokens * kv_slot_bytes(type, dim) / 4), ~0u);  // NaN
+          pointers.push_back(reinterpret_cast<float*>(memory.back().data()));
+        }
+        ops::Run run{.count = count, .start = start, .cache = {pointers, 0, 2, dim, type}};
+        const Floats q = random_.floats(count * shape.q_width());
+        Floats together(q.size()), alone(q.size());
+        const auto fill = [&](int64_t position) {
+          for (int64_t head = 0; head < 2; ++head) {
+            store_kv(type, random_.floats(dim).data(), dim, run.cache.key(head, position));
+            store_kv(type, random_.floats(dim).data(), dim, run.cache.value(head, position));
+          }
+        };
+        for (int64_t position = window > 0 ? start - window + 1 : 0; position < start; ++position) fill(position);
+        for (int64_t t = 0; t < count; ++t) {
+          fill(start + t);
+          ops::Run one = run;
+          one.first_row = t;
+          one.start = start + t;
+          one.count = 1;
+          fast_->attend(shape, std::span(&one, 1), q.data(), alone.data());
+        }
+        fast_->attend(shape, std::span(&run, 1), q.data(), together.data());
+        EXPECT_TRUE(alone == together) << kv_type_name(type) << " dim " << dim << " window " << window;
+      }
+    }
+  }
+}
+
 // The same with activations that may be rounded, a token or a few at a time: on tiles, as in AttentionWithRounded-
 // Activations (backend_test.cc), whatever lies behind the last position and before the window.
 TEST_P(CpuBackendTest, FewTokensAttendToStoredKeysAndValues) {

@@ -16,9 +16,7 @@ struct F32 {
 
 struct Bf16 {
   using Stored = uint16_t;
-  static Vec widen(const Stored* p) {
-    return (Vec)(__builtin_convertvector(*reinterpret_cast<const HalfAt*>(p), UintVec) << 16);
-  }
+  static Vec widen(const Stored* p) { return (Vec)(widen_halves(p) << 16); }
 };
 
 // Moves the exponent and mantissa to FP32's place, then corrects the exponent's bias by an exact multiplication, which
@@ -26,7 +24,7 @@ struct Bf16 {
 struct F16 {
   using Stored = uint16_t;
   static Vec widen(const Stored* p) {
-    const UintVec bits = __builtin_convertvector(*reinterpret_cast<const HalfAt*>(p), UintVec);
+    const UintVec bits = widen_halves(p);
     const Vec magnitude = (Vec)((bits & 0x7fffu) << 13) * 0x1p112f;
     return (Vec)((UintVec)magnitude | (bits & 0x8000u) << 16);
   }
@@ -281,6 +279,34 @@ inline int64_t scores_by_lanes(const float* queries, const std::byte* keys, int6
 }
 #endif
 
+#if defined(__FMA__)
+// As many queries as a vector has lanes, of several tokens: one key at a time, and the queries where constants address
+// them (by their own stride, addresses did not fit the registers).
+constexpr int64_t kMostDim = 256;
+inline bool in_lane_blocks(int64_t dim) { return dim % kLanes == 0 && dim <= kMostDim; }
+
+template <class Slot>
+inline void lane_scores(const float* queries, const std::byte* keys, int64_t count, int64_t dim, float* out,
+                        int64_t stride) {
+  alignas(64) float panel[kMostDim * kLanes];  // [dim / kLanes][query][kLanes]
+  for (int64_t d = 0; d < dim; d += kLanes) {
+    for (int64_t g = 0; g < kLanes; ++g) store(panel + d * kLanes + g * kLanes, load(queries + g * dim + d));
+  }
+  for (int64_t j = 0; j < count; ++j) {
+    const std::byte* slot = keys + j * slot_bytes<Slot>(dim);
+    const float* q = panel;
+    Vec totals[kLanes] = {};
+    for (int64_t d = 0; d < dim; d += kLanes, q += kLanes * kLanes) {
+      const Vec k = Slot::widen(numbers<Slot>(slot) + d);
+      for (int g = 0; g < kLanes; ++g) totals[g] = multiply_add(load(q + g * kLanes), k, totals[g]);
+    }
+    float sums[kLanes];
+    store(sums, sum_lanes(totals) * Slot::step(slot));
+    for (int g = 0; g < kLanes; ++g) out[g * stride + j] = sums[g];
+  }
+}
+#endif
+
 template <class Slot, int Group>
 inline void group_scores(const float* queries, const std::byte* keys, int64_t count, int64_t dim, float* out,
                          int64_t stride) {
@@ -296,6 +322,11 @@ void scores(KvType type, const float* queries, int64_t group, const std::byte* k
   with_slots(type, [&](auto slot) {
     using Slot = decltype(slot);
     int64_t g = 0;
+#if defined(__FMA__)
+    for (; in_lane_blocks(dim) && g + kLanes <= group; g += kLanes) {
+      lane_scores<Slot>(queries + g * dim, keys, count, dim, out + g * stride, stride);
+    }
+#endif
     for (; g + 4 <= group; g += 4) {
       group_scores<Slot, 4>(queries + g * dim, keys, count, dim, out + g * stride, stride);
     }
@@ -374,10 +405,42 @@ inline void add_all_values(const float* weights, int64_t stride, const std::byte
   }
 }
 
+#if defined(__FMA__)
+// As lane_scores.
+template <class Slot>
+inline void add_lane_values(const float* weights, int64_t stride, const std::byte* values, int64_t count, int64_t dim,
+                            float* out) {
+  constexpr int64_t kMost = 64;
+  for (int64_t first = 0; first < count; first += kMost) {
+    const int64_t n = count - first < kMost ? count - first : kMost;
+    alignas(64) float panel[kLanes * kMost];  // [query][value], with the values' steps
+    const std::byte* slots = values + first * slot_bytes<Slot>(dim);
+    for (int64_t j = 0; j < n; ++j) {
+      const float step = Slot::step(slots + j * slot_bytes<Slot>(dim));
+      for (int64_t g = 0; g < kLanes; ++g) panel[g * kMost + j] = weights[g * stride + first + j] * step;
+    }
+    for (int64_t d = 0; d < dim; d += kLanes) {
+      Vec totals[kLanes];
+      for (int g = 0; g < kLanes; ++g) totals[g] = load(out + g * dim + d);
+      for (int64_t j = 0; j < n; ++j) {
+        const Vec widened = Slot::widen(numbers<Slot>(slots + j * slot_bytes<Slot>(dim)) + d);
+        for (int g = 0; g < kLanes; ++g) totals[g] = multiply_add(splat(panel[g * kMost + j]), widened, totals[g]);
+      }
+      for (int g = 0; g < kLanes; ++g) store(out + g * dim + d, totals[g]);
+    }
+  }
+}
+#endif
+
 void weighted_values(KvType type, const float* weights, int64_t stride, int64_t group, const std::byte* values,
                      int64_t count, int64_t dim, float* out) {
   with_slots(type, [&](auto slot) {
     int64_t g = 0;
+#if defined(__FMA__)
+    for (; in_lane_blocks(dim) && g + kLanes <= group; g += kLanes) {
+      add_lane_values<decltype(slot)>(weights + g * stride, stride, values, count, dim, out + g * dim);
+    }
+#endif
     for (; g + 4 <= group; g += 4) {
       add_all_values<decltype(slot), 4>(weights + g * stride, stride, values, count, dim, out + g * dim);
     }

@@ -50,6 +50,16 @@ inline UintVec widen_unsigned(const void* p) {
   return __builtin_convertvector(*static_cast<const ByteAt*>(p), UintVec);
 #endif
 }
+// The same of 16-bit numbers, which GCC 12 converts in two halves.
+inline UintVec widen_halves(const void* p) {
+#if defined(__AVX512F__)
+  return (UintVec)_mm512_cvtepu16_epi32(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
+#elif defined(__AVX2__)
+  return (UintVec)_mm256_cvtepu16_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p)));
+#else
+  return __builtin_convertvector(*static_cast<const HalfAt*>(p), UintVec);
+#endif
+}
 inline IntVec widen_signed(const void* p) { return (IntVec)((widen_unsigned(p) ^ 0x80u) - 0x80u); }
 
 inline Vec load_part(const float* p, int64_t count) {
