@@ -46,7 +46,7 @@ struct AttendTiles {
 // it; what lies past the last position must be finite.
 inline constexpr int64_t kAttendKeys = 128;
 constexpr int64_t attend_scratch(int64_t dim) {
-  return kAttendKeys * 16 + kAttendKeys * 16 / 2 + dim * 16 + dim * 16 / 2;  // scores, weights, sums, queries
+  return 2 * (kAttendKeys * 16 + kAttendKeys * 16 / 2 + dim * 16 + dim * 16 / 2);  // scores, weights, sums, queries
 }
 
 // Slots in BF16 of `count` positions, from slot `first` of the first page on; a page has kPageTokens of them, and all

@@ -5,7 +5,6 @@
 #include "ops/cpu/amx_attention_isa.h"
 
 #include "ops/cpu/amx_tiles_isa.h"
-#include "ops/cpu/vectors_isa.h"
 
 namespace zaya::ops::amx {
 namespace {
@@ -49,6 +48,19 @@ inline __m512 round_up_half(__m512 x) {
   return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x), _mm512_set1_epi32(0x8000)));
 }
 
+// 2^x for x ≤ 0, and 0 far below: 2^floor(x) times a polynomial of the rest, exact at 0 and off by 2.9e-6 at most; what
+// it makes is rounded to BF16, 2e-3.
+inline __m512 exp2_nonpositive(__m512 x) {
+  constexpr int kFromFloor = 1;
+  const __m512 r = _mm512_reduce_ps(x, kFromFloor);
+  __m512 p = _mm512_set1_ps(0.0134266857f);
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.0522424728f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.241280213f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.693044841f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1));
+  return _mm512_scalef_ps(p, x);
+}
+
 // `count` ≤ 16 queries, row t at q + t · stride, times `factor`, as the right-hand tiles of scores: [dim
 // pairs][queries].
 void pack_queries(const float* q, int64_t stride, int64_t count, int64_t dim, float factor, uint16_t* out) {
@@ -65,53 +77,63 @@ void pack_queries(const float* q, int64_t stride, int64_t count, int64_t dim, fl
   }
 }
 
-// scores [kAttendKeys keys, 16 tokens] from key `first` on.
+constexpr int64_t kScores = kAttendKeys * 16;  // of one head
+
+// scores [Heads][kAttendKeys keys, 16 tokens] from key `first` on; queries [Heads][dim, 16]. With two heads each key's
+// tile is loaded for both.
+template <int Heads>
 void score(const AttendTiles& w, const uint16_t* queries, int64_t first, float* scores) {
   const int64_t across = w.keys.across, steps = w.dim / kTileCols;
   memory_barrier();
-  for (int64_t k = 0; k < kAttendKeys; k += 64) {
+  for (int64_t k = 0; k < kAttendKeys; k += 32, scores += 2 * kTileFloats) {
     const uint16_t* keys = w.keys.data + (first + k) / 16 * across * kTileElements;
     _tile_zero(0);
     _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
+    if constexpr (Heads > 1) _tile_zero(2);
+    if constexpr (Heads > 1) _tile_zero(3);
     for (int64_t d = 0; d < steps; ++d) {
-      _tile_loadd(4, queries + d * kTileElements, 64);
-      _tile_loadd(5, keys + d * kTileElements, 64);
-      _tile_dpbf16ps(0, 5, 4);
-      _tile_loadd(6, keys + (across + d) * kTileElements, 64);
-      _tile_dpbf16ps(1, 6, 4);
-      _tile_loadd(7, keys + (2 * across + d) * kTileElements, 64);
-      _tile_dpbf16ps(2, 7, 4);
-      _tile_loadd(5, keys + (3 * across + d) * kTileElements, 64);
-      _tile_dpbf16ps(3, 5, 4);
+      _tile_loadd(4, keys + d * kTileElements, 64);
+      _tile_loadd(5, keys + (across + d) * kTileElements, 64);
+      _tile_loadd(6, queries + d * kTileElements, 64);
+      if constexpr (Heads > 1) _tile_loadd(7, queries + w.dim * 16 + d * kTileElements, 64);
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_dpbf16ps(1, 5, 6);
+      if constexpr (Heads > 1) _tile_dpbf16ps(2, 4, 7);
+      if constexpr (Heads > 1) _tile_dpbf16ps(3, 5, 7);
     }
-    _tile_stored(0, scores + k * 16, 64);
-    _tile_stored(1, scores + k * 16 + kTileFloats, 64);
-    _tile_stored(2, scores + k * 16 + 2 * kTileFloats, 64);
-    _tile_stored(3, scores + k * 16 + 3 * kTileFloats, 64);
+    _tile_stored(0, scores, 64);
+    _tile_stored(1, scores + kTileFloats, 64);
+    if constexpr (Heads > 1) _tile_stored(2, scores + kScores, 64);
+    if constexpr (Heads > 1) _tile_stored(3, scores + kScores + kTileFloats, 64);
   }
   memory_barrier();
 }
 
-// sums [dim, 16 tokens] += values · weights, over kAttendKeys keys from `first` on.
+// sums [Heads][dim, 16 tokens] += values · weights [Heads][kAttendKeys, 16], over kAttendKeys keys from `first` on.
+template <int Heads>
 void add_values(const AttendTiles& w, const uint16_t* weights, int64_t first, float* sums) {
-  const int64_t across = w.values.across;
+  const int64_t across = w.values.across, head = w.dim * 16;
   memory_barrier();
-  for (int64_t d = 0; d < w.dim; d += 32) {
+  for (int64_t d = 0; d < w.dim; d += 32, sums += 2 * kTileFloats) {
     const uint16_t* values = w.values.data + (d / 16 * across + first / kTileCols) * kTileElements;
-    float* sum = sums + d * 16;
-    _tile_loadd(0, sum, 64);
-    _tile_loadd(1, sum + kTileFloats, 64);
+    _tile_loadd(0, sums, 64);
+    _tile_loadd(1, sums + kTileFloats, 64);
+    if constexpr (Heads > 1) _tile_loadd(2, sums + head, 64);
+    if constexpr (Heads > 1) _tile_loadd(3, sums + head + kTileFloats, 64);
     for (int64_t k = 0; k < kAttendKeys / kTileCols; ++k) {
-      _tile_loadd(4, weights + k * kTileElements, 64);
-      _tile_loadd(5, values + k * kTileElements, 64);
-      _tile_dpbf16ps(0, 5, 4);
-      _tile_loadd(6, values + (across + k) * kTileElements, 64);
-      _tile_dpbf16ps(1, 6, 4);
+      _tile_loadd(4, values + k * kTileElements, 64);
+      _tile_loadd(5, values + (across + k) * kTileElements, 64);
+      _tile_loadd(6, weights + k * kTileElements, 64);
+      if constexpr (Heads > 1) _tile_loadd(7, weights + kScores + k * kTileElements, 64);
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_dpbf16ps(1, 5, 6);
+      if constexpr (Heads > 1) _tile_dpbf16ps(2, 4, 7);
+      if constexpr (Heads > 1) _tile_dpbf16ps(3, 5, 7);
     }
-    _tile_stored(0, sum, 64);
-    _tile_stored(1, sum + kTileFloats, 64);
+    _tile_stored(0, sums, 64);
+    _tile_stored(1, sums + kTileFloats, 64);
+    if constexpr (Heads > 1) _tile_stored(2, sums + head, 64);
+    if constexpr (Heads > 1) _tile_stored(3, sums + head + kTileFloats, 64);
   }
   memory_barrier();
 }
@@ -278,51 +300,78 @@ void weighted_values(const float* weights, int64_t stride, int64_t group, const 
   _tile_release();
 }
 
-void attend(const AttendTiles& w, float* scratch) {
-  float* scores = scratch;
-  auto* weights = reinterpret_cast<uint16_t*>(scores + kAttendKeys * 16);
-  float* sums = scores + kAttendKeys * 16 + kAttendKeys * 16 / 2;
-  auto* queries = reinterpret_cast<uint16_t*>(sums + w.dim * 16);
-  const int64_t end = w.position + w.tokens;
-  const int64_t oldest = w.window > 0 && w.position >= w.window ? w.position - w.window + 1 : 0;
+namespace {
 
-  const float inverse_root = 1.0f / __builtin_sqrtf(static_cast<float>(w.dim));
-  configure_tiles();
-  for (int64_t head = 0; head < w.group; ++head) {
-    pack_queries(w.q + head * w.dim, w.stride, w.tokens, w.dim, inverse_root, queries);
-    for (int64_t i = 0; i < w.dim * 16; i += 16) _mm512_store_ps(sums + i, _mm512_setzero_ps());
-    __m512 greatest = _mm512_set1_ps(kNever), total = _mm512_setzero_ps();
-    for (int64_t first = oldest / kAttendKeys * kAttendKeys; first < end; first += kAttendKeys) {
-      score(w, queries, first, scores);
-      mask(w, first, scores);
-      __m512 maximum = greatest;
-      for (int64_t k = 0; k < kAttendKeys; ++k) maximum = _mm512_max_ps(maximum, _mm512_load_ps(scores + k * 16));
-      if (_mm512_cmpneq_ps_mask(maximum, greatest) != 0) {
-        const __m512 factor = (__m512)exp_nonpositive((Vec)_mm512_sub_ps(greatest, maximum));
-        total = _mm512_mul_ps(total, factor);
-        for (int64_t i = 0; i < w.dim * 16; i += 16) {
-          _mm512_store_ps(sums + i, _mm512_mul_ps(_mm512_load_ps(sums + i), factor));
-        }
-        greatest = maximum;
+// The running softmax of one head's 16 tokens.
+struct Softmax {
+  __m512 greatest = _mm512_set1_ps(kNever), total = _mm512_setzero_ps();
+
+  // Scores [kAttendKeys, 16], in powers of 2, become weights for add_values; sums [dim, 16] come down to a new greatest.
+  void take(const float* scores, int64_t dim, float* sums, uint16_t* weights) {
+    __m512 maximum = greatest;
+    for (int64_t k = 0; k < kAttendKeys; ++k) maximum = _mm512_max_ps(maximum, _mm512_load_ps(scores + k * 16));
+    if (_mm512_cmpneq_ps_mask(maximum, greatest) != 0) {
+      const __m512 factor = exp2_nonpositive(_mm512_sub_ps(greatest, maximum));
+      total = _mm512_mul_ps(total, factor);
+      for (int64_t i = 0; i < dim * 16; i += 16) {
+        _mm512_store_ps(sums + i, _mm512_mul_ps(_mm512_load_ps(sums + i), factor));
       }
-      for (int64_t k = 0; k < kAttendKeys; k += 2) {
-        const auto weight = [&](int64_t key) {
-          return (__m512)exp_nonpositive((Vec)_mm512_sub_ps(_mm512_load_ps(scores + key * 16), greatest));
-        };
-        const __m512 even = weight(k), odd = weight(k + 1);
-        total = _mm512_add_ps(total, _mm512_add_ps(even, odd));
-        store_pairs(weights + k * 16, round_up_half(even), round_up_half(odd));
-      }
-      add_values(w, weights, first, sums);
+      greatest = maximum;
     }
-    const __m512 inverse = _mm512_div_ps(_mm512_set1_ps(1), total);
-    for (int64_t d = 0; d < w.dim; d += 16) {
-      __m512 row[16];
-      for (int i = 0; i < 16; ++i) row[i] = _mm512_mul_ps(_mm512_load_ps(sums + (d + i) * 16), inverse);
-      transpose(row);
-      for (int64_t t = 0; t < w.tokens; ++t) _mm512_storeu_ps(w.out + t * w.stride + head * w.dim + d, row[t]);
+    for (int64_t k = 0; k < kAttendKeys; k += 2) {
+      const auto weight = [&](int64_t key) {
+        return exp2_nonpositive(_mm512_sub_ps(_mm512_load_ps(scores + key * 16), greatest));
+      };
+      const __m512 even = weight(k), odd = weight(k + 1);
+      total = _mm512_add_ps(total, _mm512_add_ps(even, odd));
+      store_pairs(weights + k * 16, round_up_half(even), round_up_half(odd));
     }
   }
+};
+
+// `Heads` query heads from `head` on.
+template <int Heads>
+void attend_heads(const AttendTiles& w, int64_t head, float* scratch) {
+  float* scores = scratch;
+  auto* weights = reinterpret_cast<uint16_t*>(scores + Heads * kScores);
+  float* sums = scores + Heads * (kScores + kScores / 2);
+  auto* queries = reinterpret_cast<uint16_t*>(sums + Heads * w.dim * 16);
+  const int64_t end = w.position + w.tokens;
+  const int64_t oldest = w.window > 0 && w.position >= w.window ? w.position - w.window + 1 : 0;
+  const float log2_e = 1.44269504f, factor = log2_e / __builtin_sqrtf(static_cast<float>(w.dim));
+  const auto* q = w.q + head * w.dim;
+  for (int h = 0; h < Heads; ++h) {
+    pack_queries(q + h * w.dim, w.stride, w.tokens, w.dim, factor, queries + h * w.dim * 16);
+  }
+  for (int64_t i = 0; i < Heads * w.dim * 16; i += 16) _mm512_store_ps(sums + i, _mm512_setzero_ps());
+  Softmax softmax[Heads];
+  for (int64_t first = oldest / kAttendKeys * kAttendKeys; first < end; first += kAttendKeys) {
+    score<Heads>(w, queries, first, scores);
+    for (int h = 0; h < Heads; ++h) {
+      mask(w, first, scores + h * kScores);
+      softmax[h].take(scores + h * kScores, w.dim, sums + h * w.dim * 16, weights + h * kScores);
+    }
+    add_values<Heads>(w, weights, first, sums);
+  }
+  for (int h = 0; h < Heads; ++h) {
+    const __m512 inverse = _mm512_div_ps(_mm512_set1_ps(1), softmax[h].total);
+    float* out = w.out + (head + h) * w.dim;
+    for (int64_t d = 0; d < w.dim; d += 16) {
+      __m512 row[16];
+      for (int i = 0; i < 16; ++i) row[i] = _mm512_mul_ps(_mm512_load_ps(sums + (h * w.dim + d + i) * 16), inverse);
+      transpose(row);
+      for (int64_t t = 0; t < w.tokens; ++t) _mm512_storeu_ps(out + t * w.stride + d, row[t]);
+    }
+  }
+}
+
+}  // namespace
+
+void attend(const AttendTiles& w, float* scratch) {
+  configure_tiles();
+  int64_t head = 0;
+  for (; head + 2 <= w.group; head += 2) attend_heads<2>(w, head, scratch);
+  if (head < w.group) attend_heads<1>(w, head, scratch);
   _tile_release();
 }
 
