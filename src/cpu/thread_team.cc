@@ -78,7 +78,7 @@ void ThreadTeam::Turn::give_way() {
   begin_ = last_ = std::chrono::steady_clock::now();
 }
 
-ThreadTeam::ThreadTeam(int size) : size_(size > 0 ? size : default_size()), turns_(static_cast<size_t>(size_)) {
+ThreadTeam::ThreadTeam(int size) : size_(size > 0 ? size : default_size()), turns_(static_cast<size_t>(size_)), parts_(turns_.size()) {
   for (int worker = 1; worker < size_; ++worker) {
     threads_.emplace_back([this, worker] {
       stay_on_node(worker, size_);
@@ -153,19 +153,43 @@ void ThreadTeam::run(const std::function<void(int)>& body) {
   });
 }
 
+int64_t ThreadTeam::Part::take(bool first) {
+  uint64_t now = pieces.load(std::memory_order_relaxed);
+  while (true) {
+    const uint64_t begin = now >> 32, end = now & 0xffffffffu;
+    if (begin >= end) return -1;
+    const uint64_t rest = first ? (begin + 1) << 32 | end : begin << 32 | (end - 1);
+    if (pieces.compare_exchange_weak(now, rest, std::memory_order_relaxed)) {
+      return static_cast<int64_t>(first ? begin : end - 1);
+    }
+  }
+}
+
+int64_t ThreadTeam::take_piece(int worker) {
+  int64_t piece = parts_[static_cast<size_t>(worker)].take(true);
+  for (int other = 1; piece < 0 && other < size_; ++other) {
+    piece = parts_[static_cast<size_t>((worker + other) % size_)].take(false);
+  }
+  return piece;
+}
+
 void ThreadTeam::parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t, int)>& body) {
-  grain = std::max<int64_t>(1, grain);
+  constexpr int64_t kMostPieces = 0xffffffff;
+  grain = std::max({grain, (count + kMostPieces - 1) / kMostPieces, int64_t{1}});
   if (count <= grain || size_ == 1) {
     if (count > 0) body(0, count, 0);
     return;
   }
-  std::atomic<int64_t> next{0};
+  const auto pieces = static_cast<uint64_t>((count + grain - 1) / grain), workers = static_cast<uint64_t>(size_);
+  for (uint64_t worker = 0; worker < workers; ++worker) {
+    parts_[worker].set(pieces * worker / workers, pieces * (worker + 1) / workers);
+  }
   together([&](int worker) {
     // The caller stays: without it nothing goes on.
     while (worker == 0 || !turns_[static_cast<size_t>(worker)].over()) {
-      const int64_t begin = next.fetch_add(grain, std::memory_order_relaxed);
-      if (begin >= count) return;
-      body(begin, std::min(count, begin + grain), worker);
+      const int64_t piece = take_piece(worker);
+      if (piece < 0) return;
+      body(piece * grain, std::min(count, (piece + 1) * grain), worker);
     }
   });
 }

@@ -28,8 +28,9 @@ class ThreadTeam {
   // Not reentrant: body must not call run() of the same team. One caller at a time.
   void run(const std::function<void(int worker)>& body);
 
-  // Runs body(begin, end, worker) over [0, count) in pieces of at most `grain`; free workers take the next piece.
-  // Which worker runs which piece is not fixed, so results must not depend on it.
+  // Runs body(begin, end, worker) over [0, count) in pieces of at most `grain`. Each worker begins with a part of its own
+  // and goes through it in order, so that it reads on where it asked memory for more; who is done takes pieces from the
+  // ends of the others' parts. Which worker runs which piece is not fixed, so results must not depend on it.
   void parallel_for(int64_t count, int64_t grain,
                     const std::function<void(int64_t begin, int64_t end, int worker)>& body);
 
@@ -48,6 +49,16 @@ class ThreadTeam {
     std::chrono::steady_clock::time_point begin_, last_;
   };
 
+  // A worker's pieces [begin, end) that nobody has taken yet, in one word: begin in the upper half.
+  struct alignas(64) Part {
+    std::atomic<uint64_t> pieces{0};
+
+    void set(uint64_t begin, uint64_t end) { pieces.store(begin << 32 | end, std::memory_order_relaxed); }
+    // The first piece, or the last; −1 where none is left.
+    int64_t take(bool first);
+  };
+  int64_t take_piece(int worker);
+
   void work(int worker);
 
   // Runs body(0) here and body(worker) on the workers that come while it runs, some perhaps more than once; returns
@@ -61,6 +72,7 @@ class ThreadTeam {
   int size_;
   const std::function<void(int)>* body_ = nullptr;
   std::vector<Turn> turns_;
+  std::vector<Part> parts_;
   alignas(64) std::atomic<uint32_t> generation_{0};  // bumped when there is work; workers wait for it to change
   alignas(64) std::atomic<uint32_t> inside_{0};      // workers that take part; kOpen: more may come
   std::atomic<bool> stopping_{false};
