@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cstdlib>
 
-#if defined(__x86_64__) && defined(__linux__)
+#if defined(__x86_64__)
 #include <cpuid.h>
+#endif
+#if defined(__x86_64__) && defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -31,12 +33,27 @@ bool amx_tiles() {
 #endif
 }
 
+// VEX-encoded products of bytes.
+bool avx_vnni() {
+#if defined(__x86_64__)
+  static const bool usable = [] {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    constexpr unsigned kAvxVnni = 1u << 4;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & kAvxVnni) != 0;
+  }();
+  return usable;
+#else
+  return false;
+#endif
+}
+
 }  // namespace
 
 const char* isa_name(Isa isa) {
   switch (isa) {
     case Isa::generic: return "generic";
     case Isa::avx2: return "avx2";
+    case Isa::avxvnni: return "avxvnni";
     case Isa::avx512: return "avx512";
     case Isa::amx: return "amx";
   }
@@ -50,17 +67,21 @@ Isa supported_isa() {
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
   if (avx2 && avx512) return amx_tiles() ? Isa::amx : Isa::avx512;
-  if (avx2) return Isa::avx2;
+  if (avx2) return avx_vnni() ? Isa::avxvnni : Isa::avx2;
 #endif
   return Isa::generic;
 }
+
+bool is_supported(Isa isa) { return isa <= supported_isa() && (isa != Isa::avxvnni || avx_vnni()); }
 
 Isa best_isa() {
   const Isa supported = supported_isa();
   const char* cap = std::getenv("ZAYA_ISA");
   if (cap == nullptr) return supported;
-  for (Isa isa : {Isa::generic, Isa::avx2, Isa::avx512, Isa::amx}) {
-    if (std::string_view(cap) == isa_name(isa)) return std::min(isa, supported);
+  for (Isa isa : kIsas) {
+    if (std::string_view(cap) != isa_name(isa)) continue;
+    if (isa == Isa::avxvnni && !is_supported(isa)) isa = Isa::avx2;
+    return std::min(isa, supported);
   }
   return supported;
 }

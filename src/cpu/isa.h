@@ -5,21 +5,25 @@
 
 namespace zaya::cpu {
 
-// Ordered: a greater value includes the smaller ones. `generic` is what the compiler targets by default (x86-64: SSE2;
-// any other architecture: its baseline).
+// Ordered: a greater value includes the smaller ones, only that not every processor with AVX-512 has AVX-VNNI: Intel's
+// server processors from Sapphire Rapids on do, laptops from Alder Lake on without AVX-512, AMD from Zen 5 on.
+// `generic` is what the compiler targets by default (x86-64: SSE2; any other architecture: its baseline).
+// `avxvnni` is AVX2 with AVX-VNNI: four 8-bit products in one instruction, on vectors of 256 bits.
 // `amx` is AVX-512 with AVX512_BF16 and AMX's tiles of BF16 and of bytes.
-enum class Isa { generic, avx2, avx512, amx };
+enum class Isa { generic, avx2, avxvnni, avx512, amx };
+inline constexpr Isa kIsas[] = {Isa::generic, Isa::avx2, Isa::avxvnni, Isa::avx512, Isa::amx};
 
 const char* isa_name(Isa isa);
 
 // What the processor and the operating system support, lowered to the environment variable ZAYA_ISA (generic, avx2,
-// avx512 or amx) when that is set; unknown values are ignored.
+// avxvnni, avx512 or amx) when that is set; unknown values are ignored.
 Isa best_isa();
 
-// What is supported, whatever ZAYA_ISA says.
+// What is supported, whatever ZAYA_ISA says; and whether `isa` is.
 Isa supported_isa();
+bool is_supported(Isa isa);
 
-// Whether `isa` comes with AVX512_VNNI here: four 8-bit products in one instruction.
+// Whether `isa` comes with AVX512_VNNI here: avxvnni's products on vectors of 512 bits.
 bool has_vnni(Isa isa);
 
 }  // namespace zaya::cpu

@@ -156,8 +156,8 @@ inline constexpr float kNormFloor = 1.1920928955078125e-7f;
 // What a product's inputs may be rounded to. With f32 the bits of a token's result depend on nothing but its own
 // inputs; with bf16 products of packed weights with several tokens, and attention over several, may run on AMX tiles,
 // and then a token's low bits depend on whether it came alone; those of 4- and 8-bit weights with few tokens (with all,
-// where there are no tiles) take activations as codes of 15 bits where the processor has AVX512_VNNI, one scale for 64
-// columns: finer than BF16. int8 is the same with codes of 8 bits, and of 8 bits on tiles too.
+// where there are no tiles) take activations as codes of 15 bits where the processor has AVX512_VNNI or AVX2, one scale
+// for 64 columns: finer than BF16. int8 is the same with codes of 8 bits, and of 8 bits on tiles too.
 enum class Activations { f32, bf16, int8 };
 
 struct BackendOptions {

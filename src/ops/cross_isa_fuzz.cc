@@ -67,8 +67,8 @@ const std::vector<Candidate>& candidates() {
   static const std::vector<Candidate> all = [] {
     std::vector<Candidate> made;
     made.push_back({"reference", Activations::f32, std::make_unique<ReferenceBackend>()});
-    for (cpu::Isa isa : {cpu::Isa::generic, cpu::Isa::avx2, cpu::Isa::avx512, cpu::Isa::amx}) {
-      if (isa > cpu::supported_isa()) continue;
+    for (cpu::Isa isa : cpu::kIsas) {
+      if (!cpu::is_supported(isa)) continue;
       for (Activations a : {Activations::f32, Activations::bf16, Activations::int8}) {
         auto backend = std::make_unique<CpuBackend>(2, isa, a);
         std::string name = backend->name();

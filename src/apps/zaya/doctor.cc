@@ -228,8 +228,11 @@ Status run(const Options& options) {
   const auto peak_of = [&](int64_t rows) {
     const std::string kernel = model->backend().kernel_for(model->weights().layers[0].experts[0].gate, rows);
     size_t peak = 0;
-    for (const auto& [in_kernel, in_peak] :
-         {std::pair("bf16 tiles", "bf16 tiles"), {"int8 tiles", "int8 tiles"}, {"vnni int8", "int8 vectors"}}) {
+    for (const auto& [in_kernel, in_peak] : {std::pair("bf16 tiles", "bf16 tiles"),
+                                             {"int8 tiles", "int8 tiles"},
+                                             {"vnni int8", "int8 vectors"},
+                                             {"avx2 int8", "int16"},
+                                             {"avx2 15-bit", "int16"}}) {
       for (size_t i = 1; i < peaks.size(); ++i) {
         if (kernel.find(in_kernel) != kernel.npos && peaks[i].name.find(in_peak) != std::string::npos) peak = i;
       }

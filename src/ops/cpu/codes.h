@@ -1,6 +1,7 @@
-// Products of packed weights with activations of 8 or 15 bits, on AVX512_VNNI: four columns in one instruction (15 bits
-// take two), and weights need no decoding beyond a table look-up. Group sums are exact integers; the rounding of the
-// activations is all that sets the results apart from FP32's: about 45 dB down with 8 bits, 87 dB with 15, where
+// Products of packed weights with activations of 8 or 15 bits. On AVX512_VNNI and AVX-VNNI four columns in one
+// instruction (15 bits take two), and weights need no decoding beyond a table look-up; on AVX2 two columns in two
+// instructions, whatever the bits, and weights become words of 16 bits. Group sums are exact integers; the rounding of
+// the activations is all that sets the results apart from FP32's: about 45 dB down with 8 bits, 87 dB with 15, where
 // rounding to BF16 is 51 dB down.
 #pragma once
 
@@ -17,8 +18,12 @@ enum class CodeBits { eight, fifteen };
 
 // 64 activations of one token, one superblock's columns: x = code · scale. Codes of 8 bits are in `high`, |code| ≤ 127;
 // those of 15 are 128 · high + low with −64 ≤ low < 64, |code| ≤ 16256. A product's left factor must be unsigned, so
-// weights are 128 too high there; `offset` takes 128 · Σ codes of each group back. For q4, codes lie in the order that
-// its nibbles unpack to (in each 8 columns the even ones first).
+// weights are 128 too high there; `offset` takes 128 · Σ codes of each group back (on AVX-VNNI, with 15 bits, a 128th of
+// it before the high part is shifted). For q4, codes lie in the order that its nibbles unpack to (in each 8 columns the
+// even ones first).
+//
+// On AVX2 `high` and `low` together hold the 64 codes as words instead, pairs of columns as weights unpack to: of each 4
+// columns 0 2 1 3 for q8, of each 8 columns 0 4 2 6 1 5 3 7 for q4.
 struct alignas(32) CodeColumns {
   int8_t high[kBlockCols];
   int8_t low[kBlockCols];
@@ -40,9 +45,14 @@ struct CodeKernels {
 
   // Does `iterations` rounds of independent products on registers alone; returns the operations done.
   double (*busy)(int64_t iterations);
+
+  // For people: the instruction set, and what busy() multiplies.
+  const char* name = "avx512 vnni";
+  const char* peak = "int8 vectors (vnni)";
 };
 
-// Null without AVX512_VNNI (Intel from Ice Lake, AMD from Zen 4), and where `isa` is below avx512.
+// AVX512_VNNI's (Intel from Ice Lake, AMD from Zen 4), AVX-VNNI's or AVX2's. Null for `generic`, and for AVX-512 without
+// VNNI, whose FP32 kernels take one row as fast as AVX2's codes and many faster.
 const CodeKernels* code_kernels(cpu::Isa isa);
 
 }  // namespace zaya::ops

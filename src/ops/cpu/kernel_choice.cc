@@ -8,8 +8,8 @@ namespace zaya::ops {
 std::string CpuBackend::kernel_for(const Matrix& w, int64_t n) const {
   if (on_int8_tiles(w, n)) return "amx int8 tiles";
   if (on_tiles(w, n)) return "amx bf16 tiles";
-  if (on_codes(w, n)) return bits_ == CodeBits::eight ? "avx512 vnni int8" : "avx512 vnni 15-bit";
-  const std::string vectors = cpu::isa_name(std::min(isa_, cpu::Isa::avx512));
+  if (on_codes(w, n)) return codes_->name + std::string(bits_ == CodeBits::eight ? " int8" : " 15-bit");
+  const std::string vectors = vectors_name(isa_);
   if (!is_packed(w.type)) return vectors + " as stored";
   return vectors + (n == 1 ? " one row" : " rows together");
 }

@@ -12,6 +12,10 @@ extern const Kernels kernels;
 #if defined(__x86_64__)
 namespace avx2 {
 extern const Kernels kernels;
+extern const CodeKernels codes;
+}  // namespace avx2
+namespace avxvnni {
+extern const CodeKernels codes;
 }
 namespace avx512 {
 extern const Kernels kernels;
@@ -30,10 +34,15 @@ extern const AmxInt8Kernels kernels;
 const Kernels& kernels_for(cpu::Isa isa) {
 #if defined(__x86_64__)
   if (isa >= cpu::Isa::avx512) return avx512::kernels;
-  if (isa == cpu::Isa::avx2) return avx2::kernels;
+  if (isa >= cpu::Isa::avx2) return avx2::kernels;
 #endif
   (void)isa;
   return generic::kernels;
+}
+
+const char* vectors_name(cpu::Isa isa) {
+  if (isa >= cpu::Isa::avx512) return cpu::isa_name(cpu::Isa::avx512);
+  return cpu::isa_name(isa == cpu::Isa::avxvnni ? cpu::Isa::avx2 : isa);
 }
 
 const AmxKernels* amx_kernels(cpu::Isa isa) {
@@ -55,6 +64,8 @@ const AmxInt8Kernels* amx_int8_kernels(cpu::Isa isa) {
 const CodeKernels* code_kernels(cpu::Isa isa) {
 #if defined(__x86_64__)
   if (cpu::has_vnni(isa)) return &vnni::kernels;
+  if (isa == cpu::Isa::avxvnni && cpu::is_supported(isa)) return &avxvnni::codes;
+  if (isa == cpu::Isa::avx2 || isa == cpu::Isa::avxvnni) return &avx2::codes;
 #endif
   (void)isa;
   return nullptr;

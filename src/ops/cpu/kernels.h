@@ -101,7 +101,8 @@ constexpr int64_t packed_scratch(int64_t cols) {
   return few > many ? few : many;
 }
 
-// The kernels built for `isa`, or for the best lower one that was built.
+// The kernels built for `isa`, or for the best lower one that was built; and the name of that one.
 const Kernels& kernels_for(cpu::Isa isa);
+const char* vectors_name(cpu::Isa isa);
 
 }  // namespace zaya::ops

@@ -34,10 +34,10 @@ double measure(cpu::ThreadTeam& team, int runs, const std::function<double()>& w
 std::vector<Peak> arithmetic_peaks(cpu::ThreadTeam& team, cpu::Isa isa, int runs) {
   const Kernels& kernels = kernels_for(isa);
   constexpr int64_t kVectorRounds = 4'000'000, kTileRounds = 400'000;  // some 20 ms each
-  std::vector<Peak> peaks{{std::string("fp32 vectors (") + cpu::isa_name(std::min(isa, cpu::Isa::avx512)) + ")",
+  std::vector<Peak> peaks{{std::string("fp32 vectors (") + vectors_name(isa) + ")",
                            measure(team, runs, [&] { return kernels.busy(kVectorRounds); })}};
   if (const CodeKernels* codes = code_kernels(isa)) {
-    peaks.push_back({"int8 vectors (vnni)", measure(team, runs, [&] { return codes->busy(kVectorRounds); })});
+    peaks.push_back({codes->peak, measure(team, runs, [&] { return codes->busy(kVectorRounds); })});
   }
   if (const AmxKernels* amx = amx_kernels(isa)) {
     peaks.push_back({"bf16 tiles (amx)", measure(team, runs, [&] { return amx->busy(kTileRounds); })});
