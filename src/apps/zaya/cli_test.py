@@ -85,7 +85,7 @@ class Run(Temporary):
         self.assertEqual(len(answers), 1)
 
     def test_isa_cap_is_honoured(self):
-        for isa in ("generic", "avx2"):
+        for isa in ("generic", "avx2", "avxvnni"):
             result = subprocess.run([ZAYA, "run", "-p", EASY], capture_output=True, text=True,
                                     env={**os.environ, "ZAYA_ISA": isa})
             self.assertEqual(result.returncode, 0, result.stderr)

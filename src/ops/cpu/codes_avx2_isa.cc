@@ -63,22 +63,28 @@ inline __attribute__((always_inline)) void decode_bytes(const std::byte* from, _
 }
 
 #if defined(__AVXVNNI__)
+constexpr int kParts = 4;  // vectors of weights that 8 rows of a group make
+#else
+constexpr int kParts = 8;
+#endif
 
-constexpr int kParts = 4;
-
-// A superblock's codes, each 32 bits of them in all lanes.
+// A superblock's codes, each 32 bits of them in all lanes: spread once for all rows, which then take them as operands
+// in memory.
 template <bool Wide>
 struct Spread {
   static constexpr int kWords = (kParts == 8 || Wide ? 2 : 1) * kBlockCols / 4;
-  __m256i high[kWords];
+  __m256i words[kWords];
   __m256i offset[4];
 
   void take(const CodeColumns& x) {
+    const auto* codes = reinterpret_cast<const std::byte*>(&x);  // high, then low
 #pragma GCC unroll 8
-    for (int i = 0; i < kWords; ++i) high[i] = broadcast(x.high + i * 4);
+    for (int i = 0; i < kWords; ++i) words[i] = broadcast(codes + i * 4);
     for (int i = 0; i < 4; ++i) offset[i] = broadcast(&x.offset[i]);
   }
 };
+
+#if defined(__AVXVNNI__)
 
 template <WeightType Type>
 inline __attribute__((always_inline)) void decode(const std::byte* from, __m256i (&out)[kParts]) {
@@ -90,12 +96,12 @@ template <bool Wide>
 inline __attribute__((always_inline)) __m256i dot(const Spread<Wide>& x, int group, const __m256i (&weights)[kParts]) {
   __m256i total = x.offset[group];
 #pragma GCC unroll 4
-  for (int i = 0; i < kParts; ++i) total = _mm256_dpbusd_avx_epi32(total, weights[i], x.high[group * kParts + i]);
+  for (int i = 0; i < kParts; ++i) total = _mm256_dpbusd_avx_epi32(total, weights[i], x.words[group * kParts + i]);
   if constexpr (Wide) {
     total = _mm256_slli_epi32(total, 7);
 #pragma GCC unroll 4
     for (int i = 0; i < kParts; ++i) {
-      total = _mm256_dpbusd_avx_epi32(total, weights[i], x.high[(4 + group) * kParts + i]);
+      total = _mm256_dpbusd_avx_epi32(total, weights[i], x.words[(4 + group) * kParts + i]);
     }
   }
   return total;
@@ -136,22 +142,6 @@ inline void store_codes(__m256i first, __m256i second, CodeColumns& out, int gro
 
 #else
 
-constexpr int kParts = 8;
-
-// A superblock's codes, each 32 bits of them in all lanes.
-template <bool Wide>
-struct Spread {
-  static constexpr int kWords = (kParts == 8 || Wide ? 2 : 1) * kBlockCols / 4;
-  __m256i high[kWords];
-  __m256i offset[4];
-
-  void take(const CodeColumns& x) {
-#pragma GCC unroll 8
-    for (int i = 0; i < kWords; ++i) high[i] = broadcast(x.high + i * 4);
-    for (int i = 0; i < 4; ++i) offset[i] = broadcast(&x.offset[i]);
-  }
-};
-
 template <WeightType Type>
 inline __attribute__((always_inline)) void decode(const std::byte* from, __m256i (&out)[kParts]) {
   __m256i bytes[4];
@@ -168,7 +158,7 @@ inline __attribute__((always_inline)) __m256i dot(const Spread<Wide>& x, int gro
   __m256i total = x.offset[group];
 #pragma GCC unroll 8
   for (int i = 0; i < kParts; ++i) {
-    total = _mm256_add_epi32(total, _mm256_madd_epi16(weights[i], x.high[group * kParts + i]));
+    total = _mm256_add_epi32(total, _mm256_madd_epi16(weights[i], x.words[group * kParts + i]));
   }
   return total;
 }
@@ -178,7 +168,7 @@ inline void store_codes(__m256i first, __m256i second, CodeColumns& out, int gro
   // Pairs of columns as decode() makes them, of q8's 4 columns and of q4's 8.
   const __m128i order = Type == WeightType::q4 ? _mm_setr_epi8(0, 1, 8, 9, 4, 5, 12, 13, 2, 3, 10, 11, 6, 7, 14, 15)
                                                : _mm_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15);
-  auto* to = reinterpret_cast<__m128i*>(out.high + group * kGroupCols * 2);
+  auto* to = reinterpret_cast<__m128i*>(reinterpret_cast<std::byte*>(&out) + group * kGroupCols * 2);
   const __m128i ones = _mm_set1_epi16(1);
   __m128i sums = _mm_setzero_si128();
   for (const __m256i& codes : {first, second}) {
@@ -243,25 +233,31 @@ struct Product {
 
 constexpr int64_t kAhead = 8;  // superblocks, as in codes_isa.cc
 
-template <WeightType Type, bool Wide, int Blocks, int Tokens>
+// Blocks at once, for as many memory streams (with four, one row came a tenth slower) and for what spreading the codes
+// costs.
+constexpr int64_t kBlocks = 8;
+
+// kBlocks blocks, or the fewer that are left, from `block` on against the Tokens tokens from `token` on.
+template <WeightType Type, bool Wide, int Tokens>
 void tile(const Product& p, int64_t block, int64_t token) {
+  const int64_t left = blocks_of(p.rows) - block, blocks = left < kBlocks ? left : kBlocks;
   constexpr int64_t kBytes = superblock_bytes(Type), kGroupBytes = (kBytes - kScaleBytes) / 4;
   const int64_t stride = block_bytes(Type, p.cols), supers = superblocks_of(p.cols);
   const std::byte* w = p.w + block * stride;
   const CodeColumns* x = p.x + token * p.across;
-  __m256 total[Blocks][2][Tokens];
+  __m256 total[kBlocks][2][Tokens];
   Spread<Wide> spread[Tokens];
-  for (int b = 0; b < Blocks; ++b) {
+  for (int64_t b = 0; b < blocks; ++b) {
     for (int t = 0; t < Tokens; ++t) total[b][0][t] = total[b][1][t] = _mm256_setzero_ps();
   }
   for (int64_t s = 0; s < supers; ++s, w += kBytes) {
     // The superblock that is kAhead on: in this block, or in the one that comes next here.
-    const int64_t ahead = s + kAhead < supers ? kAhead * kBytes : Blocks * stride - (supers - kAhead) * kBytes;
+    const int64_t ahead = s + kAhead < supers ? kAhead * kBytes : blocks * stride - (supers - kAhead) * kBytes;
     for (int t = 0; t < Tokens; ++t) spread[t].take(x[t * p.across + s]);
-    for (int b = 0; b < Blocks; ++b) {
+    for (int64_t b = 0; b < blocks; ++b) {
       const std::byte* superblock = w + b * stride;
       const auto* line = reinterpret_cast<const char*>(superblock + ahead);
-      __asm__("" : "+r"(line));
+      __asm__("" : "+r"(line));  // or GCC counts a register of its own for every line
 #pragma GCC unroll 32
       for (int64_t i = 0; i < kBytes; i += 64) _mm_prefetch(line + i, _MM_HINT_T0);
       for (int half = 0; half < 2; ++half) {
@@ -286,7 +282,7 @@ void tile(const Product& p, int64_t block, int64_t token) {
       }
     }
   }
-  for (int b = 0; b < Blocks; ++b) {
+  for (int64_t b = 0; b < blocks; ++b) {
     for (int half = 0; half < 2; ++half) {
       const int64_t row = (block + b) * kBlockRows + half * kLanes;
       if (row >= p.rows) break;
@@ -301,26 +297,16 @@ void tile(const Product& p, int64_t block, int64_t token) {
   }
 }
 
-template <int Value>
-struct Constant {
-  constexpr int operator()() const { return Value; }
-};
-
-// Eight blocks at once, for as many memory streams (four: a tenth slower for one row), and for what spreading the codes
-// costs. All tokens meet eight blocks before the next ones do: they are in the second-level cache from then on.
+// All tokens meet some blocks, which are in the second-level cache from then on, before the next ones do.
 template <WeightType Type, bool Wide>
 void product(const Product& p, int64_t n) {
-  const int64_t blocks = blocks_of(p.rows);
-  const auto take = [&](auto many, int64_t b) {
+  for (int64_t block = 0; block < blocks_of(p.rows); block += kBlocks) {
     int64_t t = 0;
-    for (; t + 8 <= n; t += 8) tile<Type, Wide, many(), 8>(p, b, t);
-    for (; t + 4 <= n; t += 4) tile<Type, Wide, many(), 4>(p, b, t);
-    for (; t + 2 <= n; t += 2) tile<Type, Wide, many(), 2>(p, b, t);
-    if (t < n) tile<Type, Wide, many(), 1>(p, b, t);
-  };
-  int64_t b = 0;
-  for (; b + 8 <= blocks; b += 8) take(Constant<8>{}, b);
-  for (; b < blocks; ++b) take(Constant<1>{}, b);
+    for (; t + 8 <= n; t += 8) tile<Type, Wide, 8>(p, block, t);
+    for (; t + 4 <= n; t += 4) tile<Type, Wide, 4>(p, block, t);
+    for (; t + 2 <= n; t += 2) tile<Type, Wide, 2>(p, block, t);
+    if (t < n) tile<Type, Wide, 1>(p, block, t);
+  }
 }
 
 void matmul(CodeBits bits, WeightType type, const std::byte* w, int64_t rows, int64_t cols, const float* row_scale,
@@ -336,28 +322,22 @@ void matmul(CodeBits bits, WeightType type, const std::byte* w, int64_t rows, in
 }
 
 double busy(int64_t iterations) {
-  constexpr int kChains = 10;
-  __m256i chain[kChains];
-  for (int c = 0; c < kChains; ++c) chain[c] = _mm256_set1_epi32(c);
-  const __m256i a = _mm256_set1_epi16(3), b = _mm256_set1_epi16(5);
-  for (int64_t i = 0; i < iterations; ++i) {
-#pragma GCC unroll 10
-    for (int c = 0; c < kChains; ++c) {
+  // Variables by name: GCC 12 keeps an array of them in memory.
+  __m256i a = _mm256_set1_epi16(3), s0 = a, s1 = a, s2 = a, s3 = a, s4 = a, s5 = a, s6 = a, s7 = a;
+  const __m256i b = _mm256_set1_epi16(5);
+  const auto add = [&](__m256i& total) {
+    __asm__ volatile("" : "+x"(a));  // or the compiler would fold the loop
 #if defined(__AVXVNNI__)
-      chain[c] = _mm256_dpbusd_avx_epi32(chain[c], a, b);
-      __asm__ volatile("" : "+x"(chain[c]));  // or the compiler would fold the loop
+    total = _mm256_dpbusd_avx_epi32(total, a, b);
 #else
-      __m256i product = _mm256_madd_epi16(a, b);
-      __asm__ volatile("" : "+x"(product));  // or the compiler would take it out of the loop
-      chain[c] = _mm256_add_epi32(chain[c], product);
-      __asm__ volatile("" : "+x"(chain[c]));
+    total = _mm256_add_epi32(total, _mm256_madd_epi16(a, b));
 #endif
-    }
-  }
-  __m256i total = _mm256_setzero_si256();
-  for (int c = 0; c < kChains; ++c) total = _mm256_add_epi32(total, chain[c]);
-  const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(total), _mm256_extracti128_si256(total, 1));
-  return sum(four) == 12345 ? 0.0 : static_cast<double>(iterations) * kChains * (32 * 4 / kParts) * 2;
+  };
+  for (int64_t i = 0; i < iterations; ++i) add(s0), add(s1), add(s2), add(s3), add(s4), add(s5), add(s6), add(s7);
+  const auto both = [](__m256i x, __m256i y) { return _mm256_add_epi32(x, y); };
+  const __m256i all = both(both(both(s0, s1), both(s2, s3)), both(both(s4, s5), both(s6, s7)));
+  const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
+  return sum(four) == 12345 ? 0.0 : static_cast<double>(iterations) * 8 * (128 / kParts) * 2;
 }
 
 }  // namespace
