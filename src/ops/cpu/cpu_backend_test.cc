@@ -508,10 +508,10 @@ TEST_P(CpuBackendTest, ATokenAttendsByItselfAmongOthers) {
         ops::Run run{.count = count, .start = start, .cache = {pointers, 0, 2, dim, type}};
         const Floats q = random_.floats(count * shape.q_width());
         Floats together(q.size()), alone(q.size());
-        const auto fill = [&](int64_t position) {
+        const auto fill = [&, width = dim](int64_t position) {  // clang 14 captures no structured binding
           for (int64_t head = 0; head < 2; ++head) {
-            store_kv(type, random_.floats(dim).data(), dim, run.cache.key(head, position));
-            store_kv(type, random_.floats(dim).data(), dim, run.cache.value(head, position));
+            store_kv(type, random_.floats(width).data(), width, run.cache.key(head, position));
+            store_kv(type, random_.floats(width).data(), width, run.cache.value(head, position));
           }
         };
         for (int64_t position = window > 0 ? start - window + 1 : 0; position < start; ++position) fill(position);
