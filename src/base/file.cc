@@ -44,6 +44,11 @@ Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
   if (size == 0) return MappedFile(nullptr, 0);
   void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
   if (data == MAP_FAILED) return io_failure("map", path);
+#if defined(MADV_HUGEPAGE)
+  // What is not in the system's cache yet comes as huge pages, where the file system can: in two thirds of the time,
+  // and read faster ever after. A wish.
+  ::madvise(data, size, MADV_HUGEPAGE);
+#endif
   return MappedFile(static_cast<const std::byte*>(data), size);
 }
 

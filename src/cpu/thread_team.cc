@@ -78,7 +78,8 @@ void ThreadTeam::Turn::give_way() {
   begin_ = last_ = std::chrono::steady_clock::now();
 }
 
-ThreadTeam::ThreadTeam(int size) : size_(size > 0 ? size : default_size()), turns_(static_cast<size_t>(size_)), parts_(turns_.size()) {
+ThreadTeam::ThreadTeam(int size)
+    : size_(size > 0 ? size : default_size()), turns_(static_cast<size_t>(size_)), parts_(turns_.size()) {
   for (int worker = 1; worker < size_; ++worker) {
     threads_.emplace_back([this, worker] {
       stay_on_node(worker, size_);

@@ -28,9 +28,9 @@ class ThreadTeam {
   // Not reentrant: body must not call run() of the same team. One caller at a time.
   void run(const std::function<void(int worker)>& body);
 
-  // Runs body(begin, end, worker) over [0, count) in pieces of at most `grain`. Each worker begins with a part of its own
-  // and goes through it in order, so that it reads on where it asked memory for more; who is done takes pieces from the
-  // ends of the others' parts. Which worker runs which piece is not fixed, so results must not depend on it.
+  // Runs body(begin, end, worker) over [0, count) in pieces of at most `grain`. Each worker begins with a part of its
+  // own and goes through it in order, so that it reads on where it asked memory for more; who is done takes pieces from
+  // the ends of the others' parts. Which worker runs which piece is not fixed, so results must not depend on it.
   void parallel_for(int64_t count, int64_t grain,
                     const std::function<void(int64_t begin, int64_t end, int worker)>& body);
 

@@ -306,7 +306,8 @@ namespace {
 struct Softmax {
   __m512 greatest = _mm512_set1_ps(kNever), total = _mm512_setzero_ps();
 
-  // Scores [kAttendKeys, 16], in powers of 2, become weights for add_values; sums [dim, 16] come down to a new greatest.
+  // Scores [kAttendKeys, 16], in powers of 2, become weights for add_values; sums [dim, 16] come down to a new
+  // greatest.
   void take(const float* scores, int64_t dim, float* sums, uint16_t* weights) {
     __m512 maximum = greatest;
     for (int64_t k = 0; k < kAttendKeys; ++k) maximum = _mm512_max_ps(maximum, _mm512_load_ps(scores + k * 16));

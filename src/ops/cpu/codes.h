@@ -18,12 +18,12 @@ enum class CodeBits { eight, fifteen };
 
 // 64 activations of one token, one superblock's columns: x = code · scale. Codes of 8 bits are in `high`, |code| ≤ 127;
 // those of 15 are 128 · high + low with −64 ≤ low < 64, |code| ≤ 16256. A product's left factor must be unsigned, so
-// weights are 128 too high there; `offset` takes 128 · Σ codes of each group back (on AVX-VNNI, with 15 bits, a 128th of
-// it before the high part is shifted). For q4, codes lie in the order that its nibbles unpack to (in each 8 columns the
-// even ones first).
+// weights are 128 too high there; `offset` takes 128 · Σ codes of each group back (on AVX-VNNI, with 15 bits, a 128th
+// of it before the high part is shifted). For q4, codes lie in the order that its nibbles unpack to (in each 8 columns
+// the even ones first).
 //
-// On AVX2 `high` and `low` together hold the 64 codes as words instead, pairs of columns as weights unpack to: of each 4
-// columns 0 2 1 3 for q8, of each 8 columns 0 4 2 6 1 5 3 7 for q4.
+// On AVX2 `high` and `low` together hold the 64 codes as words instead, pairs of columns as weights unpack to: of each
+// 4 columns 0 2 1 3 for q8, of each 8 columns 0 4 2 6 1 5 3 7 for q4.
 struct alignas(32) CodeColumns {
   int8_t high[kBlockCols];
   int8_t low[kBlockCols];
@@ -51,8 +51,8 @@ struct CodeKernels {
   const char* peak = "int8 vectors (vnni)";
 };
 
-// AVX512_VNNI's (Intel from Ice Lake, AMD from Zen 4), AVX-VNNI's or AVX2's. Null for `generic`, and for AVX-512 without
-// VNNI, whose FP32 kernels take one row as fast as AVX2's codes and many faster.
+// AVX512_VNNI's (Intel from Ice Lake, AMD from Zen 4), AVX-VNNI's or AVX2's. Null for `generic`, and for AVX-512
+// without VNNI, whose FP32 kernels take one row as fast as AVX2's codes and many faster.
 const CodeKernels* code_kernels(cpu::Isa isa);
 
 }  // namespace zaya::ops
