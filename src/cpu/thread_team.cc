@@ -154,36 +154,27 @@ void ThreadTeam::run(const std::function<void(int)>& body) {
   });
 }
 
-int64_t ThreadTeam::Part::take(bool first) {
-  uint64_t now = pieces.load(std::memory_order_relaxed);
-  while (true) {
-    const uint64_t begin = now >> 32, end = now & 0xffffffffu;
-    if (begin >= end) return -1;
-    const uint64_t rest = first ? (begin + 1) << 32 | end : begin << 32 | (end - 1);
-    if (pieces.compare_exchange_weak(now, rest, std::memory_order_relaxed)) {
-      return static_cast<int64_t>(first ? begin : end - 1);
-    }
-  }
-}
-
 int64_t ThreadTeam::take_piece(int worker) {
-  int64_t piece = parts_[static_cast<size_t>(worker)].take(true);
-  for (int other = 1; piece < 0 && other < size_; ++other) {
-    piece = parts_[static_cast<size_t>((worker + other) % size_)].take(false);
+  for (int i = 0; i < size_; ++i) {
+    Part& part = parts_[static_cast<size_t>((worker + i) % size_)];
+    if (part.next.load(std::memory_order_relaxed) >= part.end) continue;
+    const int64_t piece = part.next.fetch_add(1, std::memory_order_relaxed);
+    if (piece < part.end) return piece;
   }
-  return piece;
+  return -1;
 }
 
 void ThreadTeam::parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t, int)>& body) {
-  constexpr int64_t kMostPieces = 0xffffffff;
-  grain = std::max({grain, (count + kMostPieces - 1) / kMostPieces, int64_t{1}});
+  grain = std::max<int64_t>(1, grain);
   if (count <= grain || size_ == 1) {
     if (count > 0) body(0, count, 0);
     return;
   }
-  const auto pieces = static_cast<uint64_t>((count + grain - 1) / grain), workers = static_cast<uint64_t>(size_);
-  for (uint64_t worker = 0; worker < workers; ++worker) {
-    parts_[worker].set(pieces * worker / workers, pieces * (worker + 1) / workers);
+  const int64_t pieces = (count + grain - 1) / grain;
+  for (int worker = 0; worker < size_; ++worker) {
+    Part& part = parts_[static_cast<size_t>(worker)];
+    part.next.store(pieces * worker / size_, std::memory_order_relaxed);
+    part.end = pieces * (worker + 1) / size_;
   }
   together([&](int worker) {
     // The caller stays: without it nothing goes on.

@@ -49,14 +49,12 @@ class ThreadTeam {
     std::chrono::steady_clock::time_point begin_, last_;
   };
 
-  // A worker's pieces [begin, end) that nobody has taken yet, in one word: begin in the upper half.
+  // The pieces [next, end) of a worker's part are not taken yet.
   struct alignas(64) Part {
-    std::atomic<uint64_t> pieces{0};
-
-    void set(uint64_t begin, uint64_t end) { pieces.store(begin << 32 | end, std::memory_order_relaxed); }
-    // The first piece, or the last; −1 where none is left.
-    int64_t take(bool first);
+    std::atomic<int64_t> next{0};
+    int64_t end = 0;
   };
+  // The next piece for this worker, −1 where none is left.
   int64_t take_piece(int worker);
 
   void work(int worker);
