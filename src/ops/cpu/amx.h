@@ -45,7 +45,7 @@ struct AttendTiles {
 // Keys taken at a time, between two adjustments of the running maximum. Packed keys and values reach to a multiple of
 // it; what lies past the last position must be finite.
 inline constexpr int64_t kAttendKeys = 128;
-constexpr int64_t attend_scratch(int64_t dim) {
+constexpr int64_t attend_scratch(int64_t dim) {                                    // for two query heads
   return 2 * (kAttendKeys * 16 + kAttendKeys * 16 / 2 + dim * 16 + dim * 16 / 2);  // scores, weights, sums, queries
 }
 

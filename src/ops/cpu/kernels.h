@@ -1,5 +1,5 @@
-// The inner loops of the cpu backend: one source (kernels_isa.cc), compiled once per instruction set, reached through a
-// table that is chosen when the backend is made. All arithmetic is FP32.
+// The inner loops of the cpu backend: one source (zaya_kernels in CMakeLists.txt), compiled once per instruction set,
+// reached through a table that is chosen when the backend is made. All arithmetic is FP32.
 //
 // Each output is one chain of multiply-adds over its own inputs in index order, whatever the tile it was computed in,
 // so a token's result does not depend on how many tokens share the call.
