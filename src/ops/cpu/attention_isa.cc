@@ -97,9 +97,7 @@ inline int64_t scores_by_lanes(const float* queries, const std::byte* keys, int6
   }
   return j;
 }
-#endif
 
-#if defined(__FMA__)
 // As many queries as a vector has lanes, of several tokens: one key at a time, and the queries where constants address
 // them (by their own stride, addresses did not fit the registers).
 constexpr int64_t kMostDim = 256;

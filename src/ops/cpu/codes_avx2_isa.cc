@@ -233,8 +233,7 @@ struct Product {
 
 constexpr int64_t kAhead = 8;  // superblocks, as in codes_isa.cc
 
-// Blocks at once, for as many memory streams (with four, one row came a tenth slower) and for what spreading the codes
-// costs.
+// Blocks at once, for as many memory streams and for what spreading the codes costs; four were about as fast.
 constexpr int64_t kBlocks = 8;
 
 // kBlocks blocks, or the fewer that are left, from `block` on against the Tokens tokens from `token` on.

@@ -91,8 +91,8 @@ inline __m512i broadcast(const void* p) {
   return _mm512_set1_epi32(word);
 }
 
-// sums + the products of four columns of `weights` with the codes at p. `alone`: these meet no other weights, so they
-// are broadcast by the product itself, which takes half the instructions but which GCC 12 does not find.
+// sums + the products of four columns of `weights` with the codes at p. Alone: the codes meet no other weights, so the
+// product broadcasts them itself, which takes half the instructions but which GCC 12 does not find.
 template <bool Alone>
 inline __m512i add_products(__m512i sums, __m512i weights, const int8_t* p) {
   if constexpr (Alone) {
