@@ -14,16 +14,23 @@
 namespace zaya::cpu {
 namespace {
 
-// AMX's tiles of BF16 and of bytes and AVX512_BF16, and the kernel's leave to use the tiles, which a process asks for
+#if defined(__x86_64__)
+// A bit of what the processor says of itself in leaf 7, subleaf 1, eax.
+bool leaf7_1(unsigned bit) {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> bit & 1) != 0;
+}
+#endif
+
+// AMX's tiles of BF16 and of bytes, and the kernel's leave to use the tiles, which a process asks for
 // once.
 bool amx_tiles() {
 #if defined(__x86_64__) && defined(__linux__)
   static const bool usable = [] {
     unsigned a = 0, b = 0, c = 0, d = 0;
     if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
-    constexpr unsigned kAmx = 1u << 22 | 1u << 24 | 1u << 25, kAvx512Bf16 = 1u << 5;  // BF16, tiles, int8
+    constexpr unsigned kAmx = 1u << 22 | 1u << 24 | 1u << 25;  // BF16, tiles, int8
     if ((d & kAmx) != kAmx) return false;
-    if (__get_cpuid_count(7, 1, &a, &b, &c, &d) == 0 || (a & kAvx512Bf16) == 0) return false;
     constexpr long kRequestPermission = 0x1023, kTileData = 18;  // arch_prctl's ARCH_REQ_XCOMP_PERM
     return ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
   }();
@@ -36,11 +43,7 @@ bool amx_tiles() {
 // VEX-encoded products of bytes.
 bool avx_vnni() {
 #if defined(__x86_64__)
-  static const bool usable = [] {
-    unsigned a = 0, b = 0, c = 0, d = 0;
-    constexpr unsigned kAvxVnni = 1u << 4;
-    return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & kAvxVnni) != 0;
-  }();
+  static const bool usable = leaf7_1(4);
   return usable;
 #else
   return false;
@@ -55,6 +58,7 @@ const char* isa_name(Isa isa) {
     case Isa::avx2: return "avx2";
     case Isa::avxvnni: return "avxvnni";
     case Isa::avx512: return "avx512";
+    case Isa::avx512bf16: return "avx512bf16";
     case Isa::amx: return "amx";
   }
   return "unknown";
@@ -66,7 +70,11 @@ Isa supported_isa() {
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-  if (avx2 && avx512) return amx_tiles() ? Isa::amx : Isa::avx512;
+  if (avx2 && avx512) {
+    static const bool bf16 = leaf7_1(5) && __builtin_cpu_supports("avx512vnni");
+    if (!bf16) return Isa::avx512;
+    return amx_tiles() ? Isa::amx : Isa::avx512bf16;
+  }
   if (avx2) return avx_vnni() ? Isa::avxvnni : Isa::avx2;
 #endif
   return Isa::generic;

@@ -9,14 +9,15 @@ namespace zaya::cpu {
 // server processors from Sapphire Rapids on do, laptops from Alder Lake on without AVX-512, AMD from Zen 5 on.
 // `generic` is what the compiler targets by default (x86-64: SSE2; any other architecture: its baseline).
 // `avxvnni` is AVX2 with AVX-VNNI: four 8-bit products in one instruction, on vectors of 256 bits.
-// `amx` is AVX-512 with AVX512_BF16 and AMX's tiles of BF16 and of bytes.
-enum class Isa { generic, avx2, avxvnni, avx512, amx };
-inline constexpr Isa kIsas[] = {Isa::generic, Isa::avx2, Isa::avxvnni, Isa::avx512, Isa::amx};
+// `avx512bf16` is AVX-512 with AVX512_BF16 and AVX512_VNNI: AMD from Zen 4 on, Intel's servers from Sapphire Rapids on.
+// `amx` is that with AMX's tiles of BF16 and of bytes.
+enum class Isa { generic, avx2, avxvnni, avx512, avx512bf16, amx };
+inline constexpr Isa kIsas[] = {Isa::generic, Isa::avx2, Isa::avxvnni, Isa::avx512, Isa::avx512bf16, Isa::amx};
 
 const char* isa_name(Isa isa);
 
 // What the processor and the operating system support, lowered to the environment variable ZAYA_ISA (generic, avx2,
-// avxvnni, avx512 or amx) when that is set; unknown values are ignored.
+// avxvnni, avx512, avx512bf16 or amx) when that is set; unknown values are ignored.
 Isa best_isa();
 
 // What is supported, whatever ZAYA_ISA says; and whether `isa` is.

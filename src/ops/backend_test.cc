@@ -80,7 +80,8 @@ TEST_P(BackendTest, ProjectPackedTypesAndRaggedSizes) {
           Floats expected(static_cast<size_t>(n * stride), 7.0f), actual = expected;
           reference_.project(n == 1 ? w.matrix : plain, bias.data(), x.data(), n, expected.data(), stride);
           rounding_->project(w.matrix, bias.data(), x.data(), n, actual.data(), stride);
-          const bool tiles = GetParam() == cpu::Isa::amx && n >= kAmxFewestRows && type != WeightType::b16;
+          const bool tiles = tile_kernels(GetParam()) != nullptr &&
+                             n >= tile_kernels(GetParam())->fewest_rows_beside_codes && type != WeightType::b16;
           const bool codes = code_kernels(GetParam()) != nullptr && type != WeightType::b16;
           for (int64_t i = 0; i < n; ++i) {
             for (int64_t r = 0; r < stride; ++r) {

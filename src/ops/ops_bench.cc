@@ -6,9 +6,10 @@
 #include <vector>
 
 #include "cpu/pages.h"
-#include "ops/cpu/amx.h"
-#include "ops/cpu/amx_int8.h"
+#include "ops/cpu/codes.h"
+#include "ops/cpu/int8_tiles.h"
 #include "ops/cpu/kernels.h"
+#include "ops/cpu/tiles.h"
 #include "ops/packed/layout.h"
 
 namespace zaya::ops {
@@ -56,9 +57,27 @@ void vector_product(benchmark::State& state) {
   set_counters(state, w, n);
 }
 
+void code_product(benchmark::State& state) {
+  const CodeKernels* codes = code_kernels(cpu::best_isa());
+  if (codes == nullptr) return state.SkipWithError("no codes here");
+  const int64_t rows = state.range(1), cols = state.range(2), n = state.range(3), across = superblocks_of(cols);
+  const CodeBits bits = state.range(4) == 8 ? CodeBits::eight : CodeBits::fifteen;
+  const Weights w(static_cast<WeightType>(state.range(0)), rows, cols, 256 << 20);
+  const std::vector<float> x(static_cast<size_t>(n * cols), 0.5f);
+  cpu::Buffer<CodeColumns> input;
+  cpu::Buffer<float> out;
+  codes->quantize(bits, w.type, x.data(), n, cols, cols, input.get(n * across), across);
+  int64_t i = 0;
+  for (auto _ : state) {
+    codes->matmul(bits, w.type, w.matrix(i++), rows, cols, w.row_scale.data(), nullptr, input.get(n * across), across,
+                  n, out.get(n * rows), rows);
+  }
+  set_counters(state, w, n);
+}
+
 void tile_product(benchmark::State& state) {
-  const AmxKernels* amx = amx_kernels(cpu::best_isa());
-  if (amx == nullptr) return state.SkipWithError("no AMX");
+  const TileKernels* tiles = tile_kernels(cpu::best_isa());
+  if (tiles == nullptr) return state.SkipWithError("no tiles here");
   const int64_t rows = state.range(1), cols = state.range(2), n = state.range(3);
   const Weights w(static_cast<WeightType>(state.range(0)), rows, cols, 256 << 20);
   cpu::Buffer<uint16_t> x;
@@ -67,35 +86,35 @@ void tile_product(benchmark::State& state) {
   cpu::Buffer<float> out, scratch;
   int64_t i = 0;
   for (auto _ : state) {
-    amx->matmul(w.type, w.matrix(i++), rows, cols, w.row_scale.data(), nullptr, input, n, out.get(n * rows), rows,
-                scratch.get(amx_scratch()));
+    tiles->matmul(w.type, w.matrix(i++), rows, cols, w.row_scale.data(), nullptr, input, n, out.get(n * rows), rows,
+                  scratch.get(tile_scratch()));
   }
   set_counters(state, w, n);
 }
 
 void int8_tile_product(benchmark::State& state) {
-  const AmxInt8Kernels* amx = amx_int8_kernels(cpu::best_isa());
-  if (amx == nullptr) return state.SkipWithError("no AMX");
+  const Int8TileKernels* bytes = int8_tile_kernels(cpu::best_isa());
+  if (bytes == nullptr) return state.SkipWithError("no tiles here");
   const int64_t rows = state.range(1), cols = state.range(2), n = state.range(3);
   const Weights w(static_cast<WeightType>(state.range(0)), rows, cols, 256 << 20);
   const std::vector<float> x(static_cast<size_t>(n * cols), 0.5f);
-  cpu::Buffer<std::byte> tiles;
-  const Int8Tiles input{tiles.get(int8_tile_bytes(n, cols)), int8_chunks(cols)};
-  amx->quantize(w.type, x.data(), n, cols, cols, input, 0, 0);
+  cpu::Buffer<std::byte> rounded;
+  const Int8Tiles input{rounded.get(int8_tile_bytes(n, cols)), int8_chunks(cols)};
+  bytes->quantize(w.type, x.data(), n, cols, cols, input, 0, 0);
   cpu::Buffer<float> out, scratch;
   int64_t i = 0;
   for (auto _ : state) {
-    amx->matmul(w.type, w.matrix(i++), rows, cols, w.row_scale.data(), nullptr, input, n, out.get(n * rows), rows,
-                scratch.get(amx_int8_scratch()));
+    bytes->matmul(w.type, w.matrix(i++), rows, cols, w.row_scale.data(), nullptr, input, n, out.get(n * rows), rows,
+                  scratch.get(int8_tile_scratch()));
   }
   set_counters(state, w, n);
 }
 
 void tile_peak(benchmark::State& state) {
-  const AmxKernels* amx = amx_kernels(cpu::best_isa());
-  if (amx == nullptr) return state.SkipWithError("no AMX");
+  const TileKernels* tiles = tile_kernels(cpu::best_isa());
+  if (tiles == nullptr) return state.SkipWithError("no tiles here");
   double operations = 0;
-  for (auto _ : state) operations += amx->busy(10000);
+  for (auto _ : state) operations += tiles->busy(10000);
   state.counters["FLOP/s"] = benchmark::Counter(operations, benchmark::Counter::kIsRate);
 }
 
@@ -113,11 +132,14 @@ BENCHMARK(tile_peak);
 BENCHMARK(vector_product)
     ->ArgsProduct({kTypes, {2048}, {2048}, {1, 2, 4, 12}})
     ->ArgNames({"type", "rows", "cols", "n"});
+BENCHMARK(code_product)
+    ->ArgsProduct({{kTypes[0], kTypes[1]}, {2048}, {2048}, {1, 2, 3, 4, 5, 6, 8, 12}, {8, 15}})
+    ->ArgNames({"type", "rows", "cols", "n", "bits"});
 BENCHMARK(tile_product)
-    ->ArgsProduct({kTypes, {2048}, {2048}, {16, 32, 128, 512}})
+    ->ArgsProduct({kTypes, {2048}, {2048}, {2, 4, 8, 16, 32, 128, 512}})
     ->ArgNames({"type", "rows", "cols", "n"});
 BENCHMARK(int8_tile_product)
-    ->ArgsProduct({{kTypes[0], kTypes[1]}, {2048}, {2048}, {16, 32, 128, 512}})
+    ->ArgsProduct({{kTypes[0], kTypes[1]}, {2048}, {2048}, {2, 4, 8, 16, 32, 128, 512}})
     ->ArgNames({"type", "rows", "cols", "n"});
 
 }  // namespace

@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "ops/cpu/amx_int8.h"
 #include "ops/cpu/amx_tiles_isa.h"
+#include "ops/cpu/int8_tiles_isa.h"
 
 namespace zaya::ops::amx_int8 {
 namespace {
@@ -14,67 +14,6 @@ using amx::configure_tiles;
 using amx::kSums;
 using amx::kSumTile;
 using amx::memory_barrier;
-
-// What is inlined by force: GCC 12 drops direct calls of it, and the products would take what was there before.
-#define ZAYA_INLINE inline __attribute__((always_inline))
-
-// A group's scales relative to the greatest of their rows' chunks: 0…255 in the even bytes, and in the odd ones.
-struct Ratios {
-  __m512i even, odd;
-};
-constexpr float kRatio = 255, kRatioBits = 256;
-
-ZAYA_INLINE Ratios ratios(const std::byte* scales, __m512 inverse) {
-  // Adding 2^23 leaves the nearest integer in the low byte.
-  const __m512i ratio = _mm512_castps_si512(_mm512_fmadd_ps(load_scales(scales), inverse, _mm512_set1_ps(0x1p23f)));
-  constexpr char kZero = -128;
-  const __m512i even =
-      _mm512_shuffle_epi8(ratio, _mm512_broadcast_i32x4(_mm_setr_epi8(0, kZero, 0, kZero, 4, kZero, 4, kZero, 8, kZero,
-                                                                      8, kZero, 12, kZero, 12, kZero)));
-  return {even, _mm512_slli_epi16(even, 8)};
-}
-
-// 64 weights times their ratios / 256, to nearest.
-ZAYA_INLINE __m512i scaled(__m512i weights, const Ratios& r) {
-  const __m512i even = _mm512_maddubs_epi16(r.even, weights), odd = _mm512_maddubs_epi16(r.odd, weights);
-  const __m512i half = _mm512_set1_epi16(128);
-  return _mm512_mask_blend_epi8(0xaaaaaaaaaaaaaaaau, _mm512_mulhrs_epi16(even, half), _mm512_add_epi16(odd, half));
-}
-
-// One group of columns of a block, out of superblock `w`, as a quarter of its tile.
-template <WeightType type>
-ZAYA_INLINE void expand_group(const std::byte* w, int group, __m512 inverse, std::byte* out) {
-  const Ratios r = ratios(w + group * kBlockRows, inverse);
-  out += group * 256;
-  if constexpr (type == WeightType::q4) {
-    const __m512i table =
-        _mm512_broadcast_i32x4(_mm_setr_epi8(6, 18, 31, 45, 60, 77, 98, 127, -6, -18, -31, -45, -60, -77, -98, -127));
-    const __m512i low = _mm512_set1_epi8(0x0f);
-#pragma GCC unroll 2
-    for (int word = 0; word < 2; ++word, out += 128) {
-      const __m512i codes = _mm512_loadu_si512(w + kScaleBytes + (group * 2 + word) * 64);
-      const __m512i even = _mm512_shuffle_epi8(table, _mm512_and_si512(codes, low));
-      const __m512i odd = _mm512_shuffle_epi8(table, _mm512_and_si512(_mm512_srli_epi32(codes, 4), low));
-      _mm512_store_si512(out, scaled(even, r));
-      _mm512_store_si512(out + 64, scaled(odd, r));
-    }
-  } else {
-#pragma GCC unroll 4
-    for (int word = 0; word < 4; ++word, out += 64) {
-      _mm512_store_si512(out, scaled(_mm512_loadu_si512(w + kScaleBytes + (group * 4 + word) * 64), r));
-    }
-  }
-}
-
-struct Product {
-  const std::byte* w;
-  int64_t rows, cols;
-  const float* row_scale;
-  const float* bias;
-  Int8Tiles x;
-  float* out;
-  int64_t out_stride;
-};
 
 constexpr int64_t kSupers = kInt8Cols / kBlockCols;
 constexpr int64_t kGroups = kBlockCols / kGroupCols;
@@ -91,7 +30,9 @@ class Chunk {
     for (int64_t b = 0; b < 2; ++b) {
       packed_[b] = p.w + (row / kBlockRows + (row + b * kBlockRows < p.rows ? b : 0)) * stride + super * kBytes;
       room_[b] = room + b * kExpanded;
-      set_scale(b);
+      const ChunkScale chunk = chunk_scale<type>(packed_[b], supers_);
+      inverse_[b] = chunk.inverse;
+      scale_[b] = chunk.scale;
     }
     // What follows in memory order: more columns of these blocks, or the next two blocks.
     ahead_ = super + kSupers < supers ? kSupers * kBytes : 2 * stride - super * kBytes;
@@ -110,7 +51,7 @@ class Chunk {
       for (int64_t i = 0; i < kLines; ++i) {
         _mm_prefetch(reinterpret_cast<const char*>(w_ + ahead_ + group_ * kQuarter + i * 64), _MM_HINT_T0);
       }
-      expand_group<type>(w_, group_, inverse_[block_], out_);
+      expand_group<type, false>(w_, group_, inverse_[block_], out_);
       if (++group_ < kGroups) continue;
       group_ = 0;
       block_ ^= 1;
@@ -125,21 +66,6 @@ class Chunk {
 
  private:
   static constexpr int64_t kBytes = superblock_bytes(type);
-
-  // Codes of scales are in the order of the scales.
-  ZAYA_INLINE void set_scale(int64_t b) {
-    __m512i codes = _mm512_loadu_si512(packed_[b]);
-    for (int64_t s = 1; s < supers_; ++s) {
-      codes = _mm512_max_epu8(codes, _mm512_loadu_si512(packed_[b] + s * kBytes));
-    }
-    const __m256i two = _mm256_max_epu8(_mm512_castsi512_si256(codes), _mm512_extracti64x4_epi64(codes, 1));
-    alignas(16) std::byte greatest[16];
-    _mm_store_si128(reinterpret_cast<__m128i*>(greatest),
-                    _mm_max_epu8(_mm256_castsi256_si128(two), _mm256_extracti128_si256(two, 1)));
-    const __m512 scale = load_scales(greatest);
-    inverse_[b] = _mm512_div_ps(_mm512_set1_ps(kRatio), scale);
-    scale_[b] = _mm512_mul_ps(scale, _mm512_set1_ps(kRatioBits / kRatio));
-  }
 
   void locate() {
     w_ = packed_[block_] + super_ * kBytes;
@@ -269,11 +195,11 @@ ZAYA_INLINE void multiply(const std::byte* x, int64_t x_stride, const Chunk<type
   memory_barrier();
 }
 
-// n ≤ kAmxTokens tokens from `token` on: two blocks of weights at a time, chunk by chunk.
+// n ≤ kTileTokens tokens from `token` on: two blocks of weights at a time, chunk by chunk.
 template <WeightType type>
 void tokens(const Product& p, int64_t token, int64_t n, float* scratch) {
   const int64_t supers = superblocks_of(p.cols);
-  auto* integers = reinterpret_cast<int32_t*>(scratch + kAmxTokens / 32 * kSums);
+  auto* integers = reinterpret_cast<int32_t*>(scratch + kTileTokens / 32 * kSums);
   auto* room = reinterpret_cast<std::byte*>(integers + 2 * kSums);
   Chunk<type> chunks[2];
   Waiting waiting(p);
@@ -313,7 +239,7 @@ void matmul(WeightType type, const std::byte* w, int64_t rows, int64_t cols, con
   const Product p{w, rows, cols, row_scale, bias, x, out, out_stride};
   configure_tiles();
   // Equal parts: a small last one would wait for its weights to be expanded.
-  const int64_t parts = std::max<int64_t>(1, (n + kAmxTokens - 1) / kAmxTokens),
+  const int64_t parts = std::max<int64_t>(1, (n + kTileTokens - 1) / kTileTokens),
                 part = (n + parts * 32 - 1) / (parts * 32) * 32;
   for (int64_t token = 0; token < n; token += part) {
     const int64_t count = std::min(n - token, part);
@@ -321,31 +247,6 @@ void matmul(WeightType type, const std::byte* w, int64_t rows, int64_t cols, con
     if (type == WeightType::q8) tokens<WeightType::q8>(p, token, count, scratch);
   }
   _tile_release();
-}
-
-void quantize(WeightType type, const float* x, int64_t n, int64_t cols, int64_t stride, Int8Tiles out, int64_t row,
-              int64_t col) {
-  const __m128i even_first = _mm_setr_epi8(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15);
-  const int64_t padded = superblocks_of(cols) * kBlockCols;
-  for (int64_t i = 0; i < n; ++i, ++row) {
-    for (int64_t c = 0; c < cols; c += kInt8Cols) {
-      const float* from = x + i * stride + c;
-      const int64_t end = std::min(kInt8Cols, padded - c);
-      const auto load = [&](int64_t at) { return _mm512_maskz_loadu_ps(first_lanes(cols - c - at), from + at); };
-      __m512 greatest = _mm512_setzero_ps();
-      for (int64_t at = 0; at < end; at += 16) greatest = _mm512_max_ps(greatest, _mm512_abs_ps(load(at)));
-      const float scale = _mm512_reduce_max_ps(greatest) / 127;
-      const __m512 inverse = _mm512_set1_ps(scale > 0 ? 1.0f / scale : 0.0f);
-      std::byte* chunk = out.chunk(row, col + c);
-      reinterpret_cast<float*>(chunk + kInt8ScalesAt)[row % kTileRows] = scale;
-      std::byte* to = chunk + row % kTileRows * kBlockCols;
-      for (int64_t at = 0; at < end; at += 16) {
-        __m128i codes = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(load(at), inverse)));
-        if (type == WeightType::q4) codes = _mm_shuffle_epi8(codes, even_first);
-        _mm_store_si128(reinterpret_cast<__m128i*>(to + at / kBlockCols * kInt8TileBytes + at % kBlockCols), codes);
-      }
-    }
-  }
 }
 
 double busy(int64_t iterations) {
@@ -360,7 +261,7 @@ double busy(int64_t iterations) {
 
 }  // namespace
 
-extern const AmxInt8Kernels kernels;
-const AmxInt8Kernels kernels = {quantize, matmul, busy};
+extern const Int8TileKernels kernels;
+const Int8TileKernels kernels = {"amx int8 tiles", "int8 tiles (amx)", 7, quantize<false>, matmul, busy};
 
 }  // namespace zaya::ops::amx_int8

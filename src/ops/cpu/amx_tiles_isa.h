@@ -6,8 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "ops/cpu/amx.h"
 #include "ops/cpu/avx512_isa.h"
+#include "ops/cpu/tiles.h"
 
 namespace zaya::ops::amx {
 namespace {
@@ -51,12 +51,6 @@ inline __attribute__((always_inline)) double busy_tiles(int64_t iterations, int6
   for (int64_t i = 0; i < iterations; ++i) products();
   _tile_release();
   return static_cast<double>(iterations * 4 * 2 * kTileRows * kBlockRows * columns);
-}
-
-// The upper halves of `even` (to the low half of each lane) and `odd`: a row of a tile of column pairs.
-inline void store_pairs(void* out, __m512 even, __m512 odd) {
-  const __m512i low = _mm512_srli_epi32(_mm512_castps_si512(even), 16);
-  _mm512_store_si512(out, _mm512_mask_blend_epi16(0xaaaaaaaau, low, _mm512_castps_si512(odd)));
 }
 
 }  // namespace

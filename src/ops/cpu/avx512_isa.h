@@ -20,5 +20,11 @@ inline __m512 load_scales(const std::byte* p) {
   return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_slli_epi32(code, 19), _mm512_set1_epi32(112 << 23)));
 }
 
+// The upper halves of `even` (to the low half of each lane) and `odd`: a row of a tile of column pairs.
+inline void store_pairs(void* out, __m512 even, __m512 odd) {
+  const __m512i low = _mm512_srli_epi32(_mm512_castps_si512(even), 16);
+  _mm512_store_si512(out, _mm512_mask_blend_epi16(0xaaaaaaaau, low, _mm512_castps_si512(odd)));
+}
+
 }  // namespace
 }  // namespace zaya::ops

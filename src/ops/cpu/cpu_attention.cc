@@ -35,7 +35,7 @@ void CpuBackend::attend(const CcaShape& s, std::span<const Run> runs, const floa
     work = partials = 0;
   };
   for (const Run& run : runs) {
-    if (amx_ != nullptr && run.count >= kAmxFewestRows && dim % kTileCols == 0) {
+    if (tiles_ != nullptr && run.count >= tiles_->fewest_rows && dim % kTileCols == 0) {
       attend_on_tiles(s, run, q, out);
       continue;
     }
@@ -64,7 +64,7 @@ void CpuBackend::attend(const CcaShape& s, std::span<const Run> runs, const floa
 }
 
 bool CpuBackend::piece_on_tiles(const CcaShape& s, const LayerCache& cache) const {
-  return amx_ != nullptr && cache.type == KvType::bf16 && s.head_dim % kTileCols == 0 &&
+  return tiles_ != nullptr && tiles_->scores != nullptr && cache.type == KvType::bf16 && s.head_dim % kTileCols == 0 &&
          s.num_heads / s.num_kv_heads <= kTileHeads;
 }
 
@@ -198,16 +198,16 @@ void CpuBackend::attend_piece_on_tiles(const CcaShape& s, const AttendPiece& pie
     const AttendItem& owner = items_[after->item];
     next = owner.cache->key(owner.kv_head, std::max(owner.first_seen(0, s), after->first) / kPageTokens * kPageTokens);
   }
-  amx_->scores(q + item.offset, group, {keys.data(), first % kPageTokens, count, values[0]}, dim, weights, kPiece,
-               tile_scratch);
+  tiles_->scores(q + item.offset, group, {keys.data(), first % kPageTokens, count, values[0]}, dim, weights, kPiece,
+                 tile_scratch);
   const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
   for (int64_t g = 0; g < group; ++g) {
     const SoftmaxSums found = kernels_.softmax_weights(weights + g * kPiece, count, scale);
     sums[group * dim + g] = found.greatest;
     sums[group * dim + group + g] = found.total;
   }
-  amx_->weighted_values(weights, kPiece, group, {values.data(), first % kPageTokens, count, next}, dim, sums,
-                        tile_scratch);
+  tiles_->weighted_values(weights, kPiece, group, {values.data(), first % kPageTokens, count, next}, dim, sums,
+                          tile_scratch);
 }
 
 void CpuBackend::attend_on_tiles(const CcaShape& s, const Run& run, const float* q, float* out) {
@@ -236,10 +236,10 @@ void CpuBackend::attend_on_tiles(const CcaShape& s, const Run& run, const float*
       };
       if (count > 0) {
         read(run.cache.key(kv_head, first + at));
-        amx_->to_bf16(rows, count, dim, dim, keys_of(kv_head), at, 0);
+        tiles_->to_bf16(rows, count, dim, dim, keys_of(kv_head), at, 0);
         read(run.cache.value(kv_head, first + at));
       }
-      amx_->pack_values(rows, count, dim, values_of(kv_head), at);
+      tiles_->pack_values(rows, count, dim, values_of(kv_head), at);
     }
   };
   spread(s.num_kv_heads * pieces, kTileCols * dim * 2, pack, 1);
@@ -260,7 +260,7 @@ void CpuBackend::attend_on_tiles(const CcaShape& s, const Run& run, const float*
                              .q = q + offset,
                              .out = out + offset,
                              .stride = s.q_width()};
-      amx_->attend(work, scratch(worker, attend_scratch(dim)));
+      tiles_->attend(work, scratch(worker, attend_scratch(dim)));
     }
   };
   team_.parallel_for(tiles * s.num_kv_heads, 1, tile);

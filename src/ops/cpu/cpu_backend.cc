@@ -17,17 +17,19 @@ CpuBackend::CpuBackend(int threads, cpu::Isa isa, Activations activations)
     : team_(threads),
       isa_(isa),
       kernels_(kernels_for(isa)),
-      amx_(activations != Activations::f32 ? amx_kernels(isa) : nullptr),
-      amx_int8_(activations == Activations::int8 ? amx_int8_kernels(isa) : nullptr),
+      tiles_(activations != Activations::f32 ? tile_kernels(isa) : nullptr),
+      int8_tiles_(activations == Activations::int8 ? int8_tile_kernels(isa) : nullptr),
       codes_(activations != Activations::f32 ? code_kernels(isa) : nullptr),
       bits_(activations == Activations::int8 ? CodeBits::eight : CodeBits::fifteen),
-      tile_rows_(codes_ == nullptr ? kAmxFewestRows : kAmxFewestRowsBesideCodes),
+      tile_rows_(tiles_ == nullptr   ? 0
+                 : codes_ == nullptr ? tiles_->fewest_rows
+                                     : tiles_->fewest_rows_beside_codes),
       scratch_(static_cast<size_t>(team_.size())),
       strips_(scratch_.size()) {}
 
 std::string CpuBackend::name() const {
-  if (amx_int8_ != nullptr) return std::string("cpu/") + cpu::isa_name(isa_) + ", int8 activations";
-  return std::string("cpu/") + cpu::isa_name(isa_) + (amx_ != nullptr ? ", bf16 activations" : "") +
+  if (int8_tiles_ != nullptr) return std::string("cpu/") + cpu::isa_name(isa_) + ", int8 activations";
+  return std::string("cpu/") + cpu::isa_name(isa_) + (tiles_ != nullptr ? ", bf16 activations" : "") +
          (codes_ == nullptr            ? ""
           : bits_ == CodeBits::fifteen ? ", 15-bit activations of few rows"
                                        : ", int8 activations of few rows");
@@ -68,8 +70,8 @@ CpuBackend::Input CpuBackend::input_for(const Matrix& w, const float* x, int64_t
 
 void CpuBackend::fill_tiles(const Matrix& w, const float* x, int64_t n, int64_t cols, int64_t stride, const Input& to,
                             int64_t row, int64_t col) const {
-  if (to.half.data != nullptr) amx_->to_bf16(x, n, cols, stride, to.half, row, col);
-  if (to.bytes.data != nullptr) amx_int8_->quantize(w.type, x, n, cols, stride, to.bytes, row, col);
+  if (to.half.data != nullptr) tiles_->to_bf16(x, n, cols, stride, to.half, row, col);
+  if (to.bytes.data != nullptr) int8_tiles_->quantize(w.type, x, n, cols, stride, to.bytes, row, col);
 }
 
 int64_t CpuBackend::row_unit(const Matrix& w, int64_t n) const {
@@ -90,12 +92,12 @@ void CpuBackend::multiply(const Matrix& w, const float* bias, int64_t begin, int
   }
   const std::byte* data = w.data + begin / kBlockRows * block_bytes(w.type, w.cols);
   if (x.half.data != nullptr) {
-    return amx_->matmul(w.type, data, end - begin, w.cols, row_scale, bias, x.half, n, out, out_stride,
-                        scratch(worker, amx_scratch()));
+    return tiles_->matmul(w.type, data, end - begin, w.cols, row_scale, bias, x.half, n, out, out_stride,
+                          scratch(worker, tile_scratch()));
   }
   if (x.bytes.data != nullptr) {
-    return amx_int8_->matmul(w.type, data, end - begin, w.cols, row_scale, bias, x.bytes, n, out, out_stride,
-                             scratch(worker, amx_int8_scratch()));
+    return int8_tiles_->matmul(w.type, data, end - begin, w.cols, row_scale, bias, x.bytes, n, out, out_stride,
+                               scratch(worker, int8_tile_scratch()));
   }
   if (x.codes != nullptr) {
     return codes_->matmul(bits_, w.type, data, end - begin, w.cols, row_scale, bias, x.codes, x.across, n, out,

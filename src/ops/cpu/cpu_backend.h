@@ -9,10 +9,10 @@
 #include "cpu/pages.h"
 #include "cpu/thread_team.h"
 #include "ops/backend.h"
-#include "ops/cpu/amx.h"
-#include "ops/cpu/amx_int8.h"
 #include "ops/cpu/codes.h"
+#include "ops/cpu/int8_tiles.h"
 #include "ops/cpu/kernels.h"
+#include "ops/cpu/tiles.h"
 
 namespace zaya::ops {
 
@@ -54,15 +54,17 @@ class CpuBackend final : public Backend {
     int64_t across = 0;  // of codes, from one row to the next
   };
 
-  // Which kernels take a product of this matrix with n rows: AMX (tiles of bytes or of BF16), those for activations as
-  // codes, else FP32's.
-  bool on_tiles(const Matrix& w, int64_t n) const { return amx_ != nullptr && is_packed(w.type) && n >= tile_rows_; }
+  // Which kernels take a product of this matrix with n rows: tiles of bytes or of BF16, those for activations as codes,
+  // else FP32's.
   bool on_int8_tiles(const Matrix& w, int64_t n) const {
-    return amx_int8_ != nullptr && w.type != WeightType::b16 && on_tiles(w, n);
+    return int8_tiles_ != nullptr && has_codes(w) && n >= int8_tiles_->fewest_rows;
   }
-  bool on_codes(const Matrix& w, int64_t n) const {
-    return codes_ != nullptr && (w.type == WeightType::q4 || w.type == WeightType::q8) && !on_tiles(w, n);
+  bool on_bf16_tiles(const Matrix& w, int64_t n) const {
+    return tiles_ != nullptr && is_packed(w.type) && n >= tile_rows_ && !on_int8_tiles(w, n);
   }
+  bool on_tiles(const Matrix& w, int64_t n) const { return on_int8_tiles(w, n) || on_bf16_tiles(w, n); }
+  bool on_codes(const Matrix& w, int64_t n) const { return codes_ != nullptr && has_codes(w) && !on_tiles(w, n); }
+  static bool has_codes(const Matrix& w) { return w.type == WeightType::q4 || w.type == WeightType::q8; }
 
   // x [n, cols] as the input of products with matrices of w's type; valid until the next call for that type.
   struct InputBuffers {
@@ -151,11 +153,11 @@ class CpuBackend final : public Backend {
   cpu::ThreadTeam team_;
   cpu::Isa isa_;
   const Kernels& kernels_;
-  const AmxKernels* amx_;                             // or null
-  const AmxInt8Kernels* amx_int8_;                    // or null
+  const TileKernels* tiles_;                          // or null
+  const Int8TileKernels* int8_tiles_;                 // or null
   const CodeKernels* codes_;                          // or null
   CodeBits bits_;                                     // of its codes
-  int64_t tile_rows_;                                 // rows from which on tiles are the faster way
+  int64_t tile_rows_;                                 // rows from which on BF16 tiles are the faster way
   std::vector<cpu::Buffer<float>> scratch_, strips_;  // one of each per worker
 
   // Buffers of one call, kept so that a decode step allocates nothing.

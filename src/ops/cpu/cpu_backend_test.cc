@@ -30,6 +30,16 @@ class CpuBackendTest : public testing::TestWithParam<cpu::Isa> {
 INSTANTIATE_TEST_SUITE_P(Isa, CpuBackendTest, testing::ValuesIn(cpu::kIsas),
                          [](const auto& instance) { return cpu::isa_name(instance.param); });
 
+// Rows from which on products are taken tile by tile, beside codes; more than any test has where they never are.
+int64_t fewest_tile_rows(cpu::Isa isa) {
+  const TileKernels* tiles = tile_kernels(isa);
+  return tiles == nullptr ? INT64_MAX : tiles->fewest_rows_beside_codes;
+}
+int64_t fewest_int8_tile_rows(cpu::Isa isa) {
+  const Int8TileKernels* tiles = int8_tile_kernels(isa);
+  return tiles == nullptr ? INT64_MAX : tiles->fewest_rows;
+}
+
 // How activations become codes: the backend that does it, and their greatest code.
 struct Codes {
   Backend* backend;
@@ -78,7 +88,8 @@ TEST_P(CpuBackendTest, ProjectTakesCodesExactly) {
             Floats expected(static_cast<size_t>(n * rows)), actual = expected;
             reference_.project(w.matrix, bias.data(), x.data(), n, expected.data(), rows);
             codes.backend->project(w.matrix, bias.data(), x.data(), n, actual.data(), rows);
-            const bool tiles = GetParam() == cpu::Isa::amx && n >= kAmxFewestRowsBesideCodes;
+            const bool eight = codes.greatest == 127;
+            const bool tiles = n >= (eight ? fewest_int8_tile_rows(GetParam()) : fewest_tile_rows(GetParam()));
             for (size_t i = 0; i < actual.size(); ++i) {
               const auto at = static_cast<int64_t>(i);
               // Terms of deviation 1 / √cols each: the sum's rounding, or seven deviations of the weights' and the
@@ -99,7 +110,8 @@ TEST_P(CpuBackendTest, ProjectTakesCodesExactly) {
 
 // Any activations: each is off by at most half a step.
 TEST_P(CpuBackendTest, CodesRoundToNearest) {
-  const int64_t rows = 48, cols = 256, n = 5;
+  const int64_t rows = 48, cols = 256;
+  const int64_t n = std::min<int64_t>({5, fewest_tile_rows(GetParam()) - 1, fewest_int8_tile_rows(GetParam()) - 1});
   const PackedMatrix w(random_, rows, cols, WeightType::q8);
   const Floats x = random_.floats(n * cols);
   Floats expected(static_cast<size_t>(n * rows)), actual = expected;
@@ -116,7 +128,7 @@ TEST_P(CpuBackendTest, CodesRoundToNearest) {
 // alone. All shapes of a product: more tokens than one expansion of weights serves, an odd number of blocks, ragged
 // rows and columns.
 TEST_P(CpuBackendTest, TilesOfBytesRoundToNearest) {
-  if (amx_int8_kernels(GetParam()) == nullptr) GTEST_SKIP() << "no tiles here";
+  if (int8_tile_kernels(GetParam()) == nullptr) GTEST_SKIP() << "no tiles here";
   for (WeightType type : {WeightType::q4, WeightType::q8, WeightType::b16}) {
     const bool bytes = type != WeightType::b16;  // which stays on tiles of BF16
     const int64_t rows = 41, cols = 600, n = 270;
@@ -200,7 +212,7 @@ TEST_P(CpuBackendTest, CodesAreTheSameForAll) {
 
 // A row's codes, and so its result's bits, do not depend on the rows beside it.
 TEST_P(CpuBackendTest, CodesOfARowAreItsOwn) {
-  const int64_t rows = 100, cols = 300, n = GetParam() == cpu::Isa::amx ? kAmxFewestRowsBesideCodes - 1 : 15;
+  const int64_t rows = 100, cols = 300, n = std::min<int64_t>(fewest_tile_rows(GetParam()) - 1, 15);
   const PackedMatrix w(random_, rows, cols, WeightType::q4);
   const Floats x = random_.floats(n * cols);
   Floats together(static_cast<size_t>(n * rows)), alone = together;
@@ -233,9 +245,10 @@ TEST_P(CpuBackendTest, ExpertsTakeCodes) {
     reference_.experts(experts, x.data(), n, 1, choice.data(), weight.data(), expected.data());
     // Two roundings: to 8 bits each some 45 dB down, 40 on tiles, where weights are rounded too; to 15 bits some 87,
     // to BF16 51.
-    const bool tiles = GetParam() == cpu::Isa::amx && n > 9;
+    const int64_t most = n == 9 ? 5 : n / 4;  // rows of an expert
+    const bool tiles = most >= fewest_tile_rows(GetParam()), bytes = most >= fewest_int8_tile_rows(GetParam());
     for (const auto& [backend, noise] :
-         {std::pair(int8_.get(), tiles ? 6e-4 : 2e-4), {bf16_.get(), tiles ? 5e-5 : 2e-8}}) {
+         {std::pair(int8_.get(), bytes ? 6e-4 : 2e-4), {bf16_.get(), tiles ? 5e-5 : 2e-8}}) {
       backend->experts(experts, x.data(), n, 1, choice.data(), weight.data(), actual.data());
       double error = 0, signal = 0;
       for (size_t i = 0; i < actual.size(); ++i) {

@@ -23,7 +23,7 @@ void CpuBackend::cca(const CcaShape& s, const CcaWeights& w, std::span<const Run
     for (int64_t t = 0; t < run.count; ++t) conv_tokens_.push_back({&run, t});
   }
   const auto n = static_cast<int64_t>(conv_tokens_.size());
-  const Cca call{s, w, c0, value_current, value_delayed, cos, sin, q_out, on_tiles(w.grouped, n)};
+  const Cca call{s, w, c0, value_current, value_delayed, cos, sin, q_out, on_bf16_tiles(w.grouped, n)};
   const int64_t heads = s.num_heads + s.num_kv_heads, window = s.conv_time1 * s.head_dim;
   // On tiles the weights lie as they are read, and few tokens leave room beside them; else more share their decoding.
   const int64_t most = call.tiles ? 2 * kTileRows : kBlockTokens, blocks = (n + most - 1) / most;
@@ -97,7 +97,7 @@ void CpuBackend::cca_block(const Cca& call, int64_t begin, int64_t end, int64_t 
     }
     // The windows of consecutive tokens overlap; a product takes a row per token.
     if (call.tiles) {
-      amx_->to_bf16(middle, count, window, dim, half, i - begin, 0);
+      tiles_->to_bf16(middle, count, window, dim, half, i - begin, 0);
     } else {
       for (int64_t t = 0; t < count; ++t) std::copy_n(middle + t * dim, window, windows + (i - begin + t) * window);
     }

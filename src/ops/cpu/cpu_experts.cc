@@ -33,17 +33,18 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
   float* gate = gate_.get(rows * width);
   float* down = down_.get(rows * hidden);
   // As tiles, each expert's rows start with a tile of their own; row i of expert e is at its first tile's row + i.
-  const bool tiles = amx_ != nullptr && is_packed(experts[0].gate.type);
+  const bool bf16_tiles = tiles_ != nullptr && is_packed(experts[0].gate.type);
+  const bool int8_tiles = int8_tiles_ != nullptr && has_codes(experts[0].gate);
   std::vector<int64_t> tile_row(experts.size() + 1, 0);
   for (size_t e = 0; e < experts.size(); ++e) {
     tile_row[e + 1] = tile_row[e] + tile_groups(first[e + 1] - first[e]) * kTileRows;
   }
   Input tile_input, tile_gate;
-  if (tiles) {
+  if (bf16_tiles) {
     tile_input.half = {half_input_.get(bf16_elements(tile_row.back(), hidden)), tiles_across(hidden)};
     tile_gate.half = {half_gate_.get(bf16_elements(tile_row.back(), width)), tiles_across(width)};
   }
-  if (tiles && amx_int8_ != nullptr) {
+  if (int8_tiles) {
     tile_input.bytes = {int8_input_.get(int8_tile_bytes(tile_row.back(), hidden)), int8_chunks(hidden)};
     tile_gate.bytes = {int8_gate_.get(int8_tile_bytes(tile_row.back(), width)), int8_chunks(width)};
   }
@@ -53,7 +54,7 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
     const int64_t count = first[e + 1] - first[e];
     if (on_int8_tiles(w, count)) {
       part.bytes = {all.bytes.chunk(tile_row[e], 0), all.bytes.chunks};
-    } else if (on_tiles(w, count)) {
+    } else if (on_bf16_tiles(w, count)) {
       part.half = {all.half.data + tile_row[e] / kTileRows * all.half.across * kTileElements, all.half.across};
     }
     return part;
@@ -73,7 +74,7 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
       const Matrix& taken_by = experts[e].gate;
       const Input to = tiles_of(taken_by, tile_input, e);
       if (to.half.data != nullptr) {
-        amx_->gather_bf16(tokens.data(), count, hidden, to.half, at);
+        tiles_->gather_bf16(tokens.data(), count, hidden, to.half, at);
         i += count;
         continue;
       }

@@ -21,9 +21,9 @@ void CpuBackend::route(const RouterWeights& w, const float* x, int64_t n, int64_
     float* logits = b + count * width;
     const auto product = [&](const Matrix& matrix, const float* bias, const float* from, float* to) {
       Input input{.x = from, .half = {}};
-      if (on_tiles(matrix, n)) {
+      if (on_bf16_tiles(matrix, n)) {
         input.half = {reinterpret_cast<uint16_t*>(halves), tiles_across(width)};
-        amx_->to_bf16(from, count, width, width, input.half, 0, 0);
+        tiles_->to_bf16(from, count, width, width, input.half, 0, 0);
       }
       multiply(matrix, bias, 0, matrix.rows, input, count, to, matrix.rows, worker);
     };
@@ -47,7 +47,7 @@ void CpuBackend::route(const RouterWeights& w, const float* x, int64_t n, int64_
       [&](int64_t begin, int64_t end, int worker) {
         for (; begin < end; begin += kBlockTokens) route_block(begin, std::min(end, begin + kBlockTokens), worker);
       },
-      on_tiles(w.fc1, n) ? 2 * kTileRows : kRowTile);
+      on_bf16_tiles(w.fc1, n) ? 2 * kTileRows : kRowTile);
 }
 
 }  // namespace zaya::ops

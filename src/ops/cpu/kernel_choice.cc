@@ -6,8 +6,8 @@
 namespace zaya::ops {
 
 std::string CpuBackend::kernel_for(const Matrix& w, int64_t n) const {
-  if (on_int8_tiles(w, n)) return "amx int8 tiles";
-  if (on_tiles(w, n)) return "amx bf16 tiles";
+  if (on_int8_tiles(w, n)) return int8_tiles_->name;
+  if (on_tiles(w, n)) return tiles_->name;
   if (on_codes(w, n)) return codes_->name + std::string(bits_ == CodeBits::eight ? " int8" : " 15-bit");
   const std::string vectors = vectors_name(isa_);
   if (!is_packed(w.type)) return vectors + " as stored";

@@ -1,8 +1,8 @@
 #include "ops/cpu/kernels.h"
 
-#include "ops/cpu/amx.h"
-#include "ops/cpu/amx_int8.h"
 #include "ops/cpu/codes.h"
+#include "ops/cpu/int8_tiles.h"
+#include "ops/cpu/tiles.h"
 
 namespace zaya::ops {
 
@@ -23,11 +23,17 @@ extern const Kernels kernels;
 namespace vnni {
 extern const CodeKernels kernels;
 }
+namespace vnni_tiles {
+extern const Int8TileKernels kernels;
+}
+namespace avx512bf16 {
+extern const TileKernels kernels;
+}
 namespace amx {
-extern const AmxKernels kernels;
+extern const TileKernels kernels;
 }
 namespace amx_int8 {
-extern const AmxInt8Kernels kernels;
+extern const Int8TileKernels kernels;
 }
 #endif
 
@@ -45,17 +51,19 @@ const char* vectors_name(cpu::Isa isa) {
   return cpu::isa_name(isa == cpu::Isa::avxvnni ? cpu::Isa::avx2 : isa);
 }
 
-const AmxKernels* amx_kernels(cpu::Isa isa) {
+const TileKernels* tile_kernels(cpu::Isa isa) {
 #if defined(__x86_64__)
   if (isa == cpu::Isa::amx) return &amx::kernels;
+  if (isa == cpu::Isa::avx512bf16) return &avx512bf16::kernels;
 #endif
   (void)isa;
   return nullptr;
 }
 
-const AmxInt8Kernels* amx_int8_kernels(cpu::Isa isa) {
+const Int8TileKernels* int8_tile_kernels(cpu::Isa isa) {
 #if defined(__x86_64__)
   if (isa == cpu::Isa::amx) return &amx_int8::kernels;
+  if (cpu::has_vnni(isa)) return &vnni_tiles::kernels;
 #endif
   (void)isa;
   return nullptr;

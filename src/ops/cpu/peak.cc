@@ -5,10 +5,10 @@
 #include <functional>
 #include <vector>
 
-#include "ops/cpu/amx.h"
-#include "ops/cpu/amx_int8.h"
 #include "ops/cpu/codes.h"
+#include "ops/cpu/int8_tiles.h"
 #include "ops/cpu/kernels.h"
+#include "ops/cpu/tiles.h"
 
 namespace zaya::ops {
 namespace {
@@ -39,11 +39,12 @@ std::vector<Peak> arithmetic_peaks(cpu::ThreadTeam& team, cpu::Isa isa, int runs
   if (const CodeKernels* codes = code_kernels(isa)) {
     peaks.push_back({codes->peak, measure(team, runs, [&] { return codes->busy(kVectorRounds); })});
   }
-  if (const AmxKernels* amx = amx_kernels(isa)) {
-    peaks.push_back({"bf16 tiles (amx)", measure(team, runs, [&] { return amx->busy(kTileRounds); })});
+  if (const TileKernels* tiles = tile_kernels(isa)) {
+    peaks.push_back({tiles->peak, measure(team, runs, [&] { return tiles->busy(kTileRounds); })});
   }
-  if (const AmxInt8Kernels* amx = amx_int8_kernels(isa)) {
-    peaks.push_back({"int8 tiles (amx)", measure(team, runs, [&] { return amx->busy(kTileRounds); })});
+  const Int8TileKernels* bytes = int8_tile_kernels(isa);
+  if (bytes != nullptr && bytes->peak != nullptr) {
+    peaks.push_back({bytes->peak, measure(team, runs, [&] { return bytes->busy(kTileRounds); })});
   }
   return peaks;
 }

@@ -1,9 +1,10 @@
-// Attention on tiles: AmxKernels::pack_values and ::attend.
+// TileKernels' attention, as each instruction set has it: pack_values and attend of all (tile_attention_isa.cc), scores
+// and weighted_values of AMX (amx_attention_isa.cc).
 #pragma once
 
-#include "ops/cpu/amx.h"
+#include "ops/cpu/tiles.h"
 
-namespace zaya::ops::amx {
+namespace zaya::ops::ZAYA_ISA {
 
 void pack_values(const float* values, int64_t count, int64_t dim, Bf16Tiles out, int64_t position);
 void attend(const AttendTiles& work, float* scratch);
@@ -12,4 +13,4 @@ void scores(const float* queries, int64_t group, const KvPages& keys, int64_t di
 void weighted_values(const float* weights, int64_t stride, int64_t group, const KvPages& values, int64_t dim,
                      float* out, float* scratch);
 
-}  // namespace zaya::ops::amx
+}  // namespace zaya::ops::ZAYA_ISA

@@ -1,5 +1,6 @@
-// Products of 4- and 8-bit weights with many rows of 8-bit activations on AMX tiles. A tile product of bytes covers
-// twice the columns of one in BF16, and weights become bytes in half the instructions.
+// Products of 4- and 8-bit weights with many rows of 8-bit activations, tile by tile: on AMX, or with AVX512_VNNI's
+// vectors. A product of bytes covers twice the columns of one in BF16, and weights become bytes in half the
+// instructions.
 //
 // Sums of kInt8Cols columns are exact integers. Within those columns a token's activations share one scale, and so do
 // the weights of a row: the scales of its groups of 16 differ little, and weights are rounded once more to the greatest
@@ -11,7 +12,7 @@
 #include <cstdint>
 
 #include "cpu/isa.h"
-#include "ops/cpu/amx.h"
+#include "ops/cpu/tiles.h"
 #include "ops/packed/layout.h"
 #include "ops/types.h"
 
@@ -21,10 +22,12 @@ namespace zaya::ops {
 inline constexpr int64_t kInt8Cols = 256;
 constexpr int64_t int8_chunks(int64_t cols) { return (cols + kInt8Cols - 1) / kInt8Cols; }
 
-// Activations of 16 tokens and kInt8Cols columns: tiles of 64 columns, then the tokens' FP32 scales.
+// Activations of 16 tokens and kInt8Cols columns: tiles of 64 columns, then the tokens' FP32 scales, then, with
+// vectors, −128 times the sum of each token's codes: their products take weights that are 128 too high.
 inline constexpr int64_t kInt8TileBytes = kTileRows * kBlockCols;
 inline constexpr int64_t kInt8ScalesAt = kInt8TileBytes * (kInt8Cols / kBlockCols);
-inline constexpr int64_t kInt8ChunkBytes = kInt8ScalesAt + kTileRows * 4;
+inline constexpr int64_t kInt8OffsetsAt = kInt8ScalesAt + kTileRows * 4;
+inline constexpr int64_t kInt8ChunkBytes = kInt8OffsetsAt + kTileRows * 4;
 
 // All chunks of 16 tokens, then those of the next 16. Columns lie in the order in which weights of one type unpack.
 struct Int8Tiles {
@@ -39,28 +42,33 @@ constexpr int64_t int8_tile_bytes(int64_t n, int64_t cols) {
   return tile_groups(n) * int8_chunks(cols) * kInt8ChunkBytes;
 }
 
-struct AmxInt8Kernels {
+struct Int8TileKernels {
+  // As TileKernels has them; no peak and no busy() with vectors, whose peak is that of CodeKernels.
+  const char* name;
+  const char* peak;
+  int64_t fewest_rows;
+
   // Rounds x [n, cols], row i at x + i · stride, to nearest into the rows from `row` and the columns from `col` (a
   // multiple of kInt8Cols) on; columns past cols, to a whole superblock, become zero. `type` is that of the weights it
   // will meet, q4 or q8.
   void (*quantize)(WeightType type, const float* x, int64_t n, int64_t cols, int64_t stride, Int8Tiles out, int64_t row,
                    int64_t col);
 
-  // Kernels::packed_matmul for q4 and q8. Rows of the last tile past n are computed and thrown away. scratch:
-  // amx_int8_scratch() floats, 64-byte aligned.
+  // Kernels::packed_matmul for q4 and q8. Rows of the last tile past n may be read, and count for nothing.
+  // scratch: int8_tile_scratch() floats, 64-byte aligned.
   void (*matmul)(WeightType type, const std::byte* w, int64_t rows, int64_t cols, const float* row_scale,
                  const float* bias, Int8Tiles x, int64_t n, float* out, int64_t out_stride, float* scratch);
 
-  // Does `iterations` rounds of four tile products on registers alone; returns the operations done.
+  // Does `iterations` rounds of products on registers alone, some 50 ns each; returns the operations done.
   double (*busy)(int64_t iterations);
 };
 
 // FP32 sums, two turns' integer sums of 32 tokens and two blocks, and two blocks' weights twice (in floats).
-constexpr int64_t amx_int8_scratch() {
-  return (kAmxTokens + 2 * 32) * 2 * kBlockRows + 2 * 2 * kBlockRows * kInt8Cols / 4;
+constexpr int64_t int8_tile_scratch() {
+  return (kTileTokens + 2 * 32) * 2 * kBlockRows + 2 * 2 * kBlockRows * kInt8Cols / 4;
 }
 
-// Null for an instruction set without AMX.
-const AmxInt8Kernels* amx_int8_kernels(cpu::Isa isa);
+// Null for an instruction set without either.
+const Int8TileKernels* int8_tile_kernels(cpu::Isa isa);
 
 }  // namespace zaya::ops

@@ -1,5 +1,6 @@
-// Products of packed weights with many rows of BF16 activations on AMX tiles. Weights are expanded to BF16 in cache,
-// once per call; sums are FP32.
+// Products of packed weights with many rows of BF16 activations, tile by tile: on AMX, or with AVX512_BF16's vectors
+// (AMD from Zen 4 on), which lie in memory as AMX's tiles do. Weights are expanded to BF16 in cache, once per call;
+// sums are FP32.
 #pragma once
 
 #include <cstddef>
@@ -68,15 +69,22 @@ struct KvPages {
 // Query heads of one token that share a KV head, at most, for the two kernels that take one token.
 inline constexpr int64_t kTileHeads = 16;
 
-struct AmxKernels {
+struct TileKernels {
+  // For people: "amx bf16 tiles", and what busy() multiplies.
+  const char* name;
+  const char* peak;
+  // Rows below which the FP32 vector kernels are faster, and those for activations as codes, which need no expansion.
+  int64_t fewest_rows;
+  int64_t fewest_rows_beside_codes;
+
   // Rounds x [n, cols], row i at x + i · stride, to nearest even, into the rows from `row` and the columns from `col`
   // (a multiple of 64) on; columns past cols, to a whole superblock, become zero.
   void (*to_bf16)(const float* x, int64_t n, int64_t cols, int64_t stride, Bf16Tiles out, int64_t row, int64_t col);
   // The same with rows anywhere, n pointers to them, from column 0 on.
   void (*gather_bf16)(const float* const* rows, int64_t n, int64_t cols, Bf16Tiles out, int64_t row);
 
-  // Kernels::packed_matmul for BF16 activations. Rows of the last tile past n are computed and thrown away.
-  // scratch: amx_scratch() floats, 64-byte aligned.
+  // Kernels::packed_matmul for BF16 activations. Rows of the last tile past n may be read, and count for nothing.
+  // scratch: tile_scratch() floats, 64-byte aligned.
   void (*matmul)(WeightType type, const std::byte* w, int64_t rows, int64_t cols, const float* row_scale,
                  const float* bias, Bf16Tiles x, int64_t n, float* out, int64_t out_stride, float* scratch);
 
@@ -91,28 +99,26 @@ struct AmxKernels {
 
   // As Kernels::scores and ::weighted_values, for all of a piece: scores[g · stride + i] = query g · key i, and
   // out [group, dim] = Σ_i weights[g · stride + i] · value i. Queries and weights are rounded to BF16. group ≤
-  // kTileHeads, dim a multiple of 32. scratch: attend_scratch(dim) floats, 64-byte aligned.
+  // kTileHeads, dim a multiple of 32. scratch: attend_scratch(dim) floats, 64-byte aligned. Null with vectors, which
+  // would multiply as many queries as have room rather than those that are there.
   void (*scores)(const float* queries, int64_t group, const KvPages& keys, int64_t dim, float* scores, int64_t stride,
                  float* scratch);
   void (*weighted_values)(const float* weights, int64_t stride, int64_t group, const KvPages& values, int64_t dim,
                           float* out, float* scratch);
 
-  // Does `iterations` rounds of four tile products on registers alone; returns the operations done.
+  // Does `iterations` rounds of products on registers alone, some 50 ns each; returns the operations done.
   double (*busy)(int64_t iterations);
 };
 
 // Tokens that one expansion of weights serves, and columns expanded at a time: those of two blocks (16 KB), and as much
 // again that is being expanded, stay in the first-level cache, the tokens' activations and sums in the second.
-inline constexpr int64_t kAmxTokens = 256;
-inline constexpr int64_t kAmxCols = 256;
-constexpr int64_t amx_scratch() { return kAmxTokens * 2 * kBlockRows + 2 * 2 * kBlockRows * kAmxCols / 2; }  // floats
+inline constexpr int64_t kTileTokens = 256;
+inline constexpr int64_t kTileChunk = 256;
+constexpr int64_t tile_scratch() {
+  return kTileTokens * 2 * kBlockRows + 2 * 2 * kBlockRows * kTileChunk / 2;
+}  // floats
 
-// Rows below which the vector kernels are faster: expanding a weight costs as much as some eight multiply-adds.
-inline constexpr int64_t kAmxFewestRows = 8;
-// The same beside kernels for activations as codes, which need no expansion.
-inline constexpr int64_t kAmxFewestRowsBesideCodes = 7;
-
-// Null for an instruction set without AMX.
-const AmxKernels* amx_kernels(cpu::Isa isa);
+// Null for an instruction set without either.
+const TileKernels* tile_kernels(cpu::Isa isa);
 
 }  // namespace zaya::ops
