@@ -77,10 +77,10 @@ struct Head {
   Matrix exact;                         // [vocab, hidden]
   const float* bias = nullptr;          // [vocab] or null
   Matrix coarse;                        // as exact, in fewer bits; data is null: one stage
-  const float* coarse_error = nullptr;  // [vocab]: the length of each row of exact − coarse
+  const float* coarse_error = nullptr;  // [vocab]: the length of what each row of coarse errs by (packed/coarse.h)
 };
 
-// A coarse logit errs by e·x, e the row's rounding errors: these have nothing to do with x, so the error is of the size
+// A coarse logit errs by e·x, e the row's errors: these have nothing to do with x, so the error is of the size
 // |e||x|/√width. Rows within this many times that of being the likeliest are computed exactly.
 inline constexpr float kHeadMargin = 8;
 

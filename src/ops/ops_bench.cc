@@ -133,13 +133,13 @@ BENCHMARK(vector_product)
     ->ArgsProduct({kTypes, {2048}, {2048}, {1, 2, 4, 12}})
     ->ArgNames({"type", "rows", "cols", "n"});
 BENCHMARK(code_product)
-    ->ArgsProduct({{kTypes[0], kTypes[1]}, {2048}, {2048}, {1, 2, 3, 4, 5, 6, 8, 12}, {8, 15}})
+    ->ArgsProduct({{kTypes[0], kTypes[1]}, {2048}, {2048}, {1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32}, {8, 15}})
     ->ArgNames({"type", "rows", "cols", "n", "bits"});
 BENCHMARK(tile_product)
-    ->ArgsProduct({kTypes, {2048}, {2048}, {2, 4, 8, 16, 32, 128, 512}})
+    ->ArgsProduct({kTypes, {2048}, {2048}, {2, 4, 8, 16, 24, 32, 128, 512}})
     ->ArgNames({"type", "rows", "cols", "n"});
 BENCHMARK(int8_tile_product)
-    ->ArgsProduct({{kTypes[0], kTypes[1]}, {2048}, {2048}, {2, 4, 8, 16, 32, 128, 512}})
+    ->ArgsProduct({{kTypes[0], kTypes[1]}, {2048}, {2048}, {2, 4, 8, 16, 24, 32, 128, 512}})
     ->ArgNames({"type", "rows", "cols", "n"});
 
 }  // namespace

@@ -262,6 +262,11 @@ double busy(int64_t iterations) {
 }  // namespace
 
 extern const Int8TileKernels kernels;
-const Int8TileKernels kernels = {"amx int8 tiles", "int8 tiles (amx)", 7, quantize<false>, matmul, busy};
+const Int8TileKernels kernels = {.name = "amx int8 tiles",
+                                 .peak = "int8 tiles (amx)",
+                                 .fewest_rows = 7,
+                                 .quantize = quantize<false>,
+                                 .matmul = matmul,
+                                 .busy = busy};
 
 }  // namespace zaya::ops::amx_int8

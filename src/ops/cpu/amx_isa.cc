@@ -213,7 +213,17 @@ double busy(int64_t iterations) {
 }  // namespace
 
 extern const TileKernels kernels;
-const TileKernels kernels = {"amx bf16 tiles", "bf16 tiles (amx)", 8,      7,      to_bf16,         gather_bf16,
-                             matmul,           pack_values,        attend, scores, weighted_values, busy};
+const TileKernels kernels = {.name = "amx bf16 tiles",
+                             .peak = "bf16 tiles (amx)",
+                             .fewest_rows = 8,
+                             .fewest_rows_beside_codes = 7,
+                             .to_bf16 = to_bf16,
+                             .gather_bf16 = gather_bf16,
+                             .matmul = matmul,
+                             .pack_values = pack_values,
+                             .attend = attend,
+                             .scores = scores,
+                             .weighted_values = weighted_values,
+                             .busy = busy};
 
 }  // namespace zaya::ops::amx

@@ -20,6 +20,27 @@ inline __m512 load_scales(const std::byte* p) {
   return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_slli_epi32(code, 19), _mm512_set1_epi32(112 << 23)));
 }
 
+// Asks for memory piece by piece, beside other work: `bytes` from `first` on, then as many from `second` on.
+class Prefetch {
+ public:
+  Prefetch(const std::byte* first, const std::byte* second, int64_t bytes, int64_t turns)
+      : first_(reinterpret_cast<const char*>(first)),
+        second_(reinterpret_cast<const char*>(second)),
+        lines_(bytes / 64 + 1),
+        step_((2 * lines_ + turns - 1) / turns) {}
+
+  // A turn of as many as there are.
+  inline __attribute__((always_inline)) void take() {
+    for (int64_t i = 0; i < step_ && next_ < 2 * lines_; ++i, ++next_) {
+      _mm_prefetch((next_ < lines_ ? first_ : second_ - lines_ * 64) + next_ * 64, _MM_HINT_T0);
+    }
+  }
+
+ private:
+  const char *first_, *second_;
+  int64_t lines_, step_, next_ = 0;
+};
+
 // The upper halves of `even` (to the low half of each lane) and `odd`: a row of a tile of column pairs.
 inline void store_pairs(void* out, __m512 even, __m512 odd) {
   const __m512i low = _mm512_srli_epi32(_mm512_castps_si512(even), 16);

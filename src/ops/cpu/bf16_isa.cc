@@ -17,13 +17,10 @@ constexpr int64_t kBlocks = 2;                            // expanded together
 constexpr int64_t kSuperPairs = kBlockCols * kBlockRows;  // elements of an expanded superblock
 constexpr int64_t kSums = kTileTokens * kBlockRows;       // of one block
 
-// `supers` superblocks of a block as tiles, and the memory asked for that lies `ahead` bytes on.
+// `supers` superblocks of a block as tiles.
 template <WeightType type>
-const uint16_t* expand(const std::byte* w, int64_t supers, int64_t ahead, uint16_t* room) {
+const uint16_t* expand(const std::byte* w, int64_t supers, uint16_t* room) {
   constexpr int64_t kBytes = superblock_bytes(type);
-  for (int64_t i = 0; i < supers * kBytes; i += 64) {
-    _mm_prefetch(reinterpret_cast<const char*>(w + ahead + i), _MM_HINT_T0);
-  }
   if constexpr (type == WeightType::b16) {
     return reinterpret_cast<const uint16_t*>(w);  // lies as tiles want it
   } else {
@@ -44,6 +41,7 @@ struct Step {
   int64_t tiles;               // of the chunk
   const uint16_t* w[kBlocks];  // the blocks' tiles
   float* sums;                 // [kBlocks][kSums], the group's own part
+  Prefetch& ahead;
   int64_t row, token;
   bool first, last;
 };
@@ -59,6 +57,7 @@ void multiply(const Step& s, int64_t block, int64_t count) {
     }
   }
   for (int64_t k = 0; k < s.tiles; ++k) {
+    s.ahead.take();
 #pragma GCC unroll 2
     for (int b = 0; b < Blocks; ++b) {
       add_tile<Tokens>(s.x + k * kTileElements, s.w[block + b] + k * kTileElements, total[b]);
@@ -89,29 +88,36 @@ void multiply(const Step& s, int64_t block, int64_t count) {
 // Few tokens take both blocks at once: a product's sum is six cycles old before the next one can add to it.
 void multiply(const Step& step, int64_t count) {
   if (count <= 4) return multiply<4, 2>(step, 0, count);
-  if (count <= 8) return multiply<8, 2>(step, 0, count);
   for (int64_t b = 0; b < kBlocks; ++b) {
-    count <= 12 ? multiply<12, 1>(step, b, count) : multiply<16, 1>(step, b, count);
+    if (count <= 8) {
+      multiply<8, 1>(step, b, count);
+    } else if (count <= 12) {
+      multiply<12, 1>(step, b, count);
+    } else {
+      multiply<16, 1>(step, b, count);
+    }
   }
 }
 
 // n ≤ kTileTokens tokens from `token` on.
 template <WeightType type>
 void tokens(const Product& p, int64_t token, int64_t n, float* scratch) {
+  constexpr int64_t kBytes = superblock_bytes(type);
   const int64_t supers = superblocks_of(p.cols), stride = block_bytes(type, p.cols);
   auto* room = reinterpret_cast<uint16_t*>(scratch + kBlocks * kSums);
   for (int64_t row = 0; row < p.rows; row += kBlocks * kBlockRows) {
-    for (int64_t s = 0; s < supers; s += kSupers) {
+    const std::byte* w = p.w + row / kBlockRows * stride;
+    const int64_t second = row + kBlockRows < p.rows ? stride : 0;  // the last of an odd number is taken twice
+    for (int64_t s = 0; s < supers; s += kSupers, w += kSupers * kBytes) {
       const int64_t count = std::min(supers - s, kSupers);
       const bool last = s + count == supers;
       // What follows in memory order: more columns of these blocks, or the next two blocks.
-      const int64_t ahead = (last ? kBlocks * stride - s * superblock_bytes(type) : count * superblock_bytes(type));
-      Step step{p, nullptr, count * 2, {}, nullptr, row, 0, s == 0, last};
+      const std::byte* next = w + (last ? kBlocks * stride - s * kBytes : count * kBytes);
+      const int64_t next_bytes = std::min(last ? supers : supers - s - count, kSupers) * kBytes;
+      Prefetch ahead(next, next + stride, next_bytes, tile_groups(n) * count * 2);
+      Step step{p, nullptr, count * 2, {}, nullptr, ahead, row, 0, s == 0, last};
       for (int64_t b = 0; b < kBlocks; ++b) {
-        // The last of an odd number of blocks is taken twice.
-        const int64_t block = row / kBlockRows + (row + b * kBlockRows < p.rows ? b : 0);
-        step.w[b] = expand<type>(p.w + block * stride + s * superblock_bytes(type), count, ahead,
-                                 room + b * kSupers * kSuperPairs);
+        step.w[b] = expand<type>(w + b * second, count, room + b * kSupers * kSuperPairs);
       }
       for (int64_t t = 0; t < n; t += kTileRows) {
         step.x = p.x.data + ((token + t) / kTileRows * p.x.across + s * 2) * kTileElements;
@@ -148,17 +154,17 @@ double busy(int64_t iterations) {
 }  // namespace
 
 extern const TileKernels kernels;
-const TileKernels kernels = {"avx512 bf16",
-                             "bf16 vectors (avx512 bf16)",
-                             4,
-                             5,
-                             to_bf16,
-                             gather_bf16,
-                             matmul,
-                             pack_values,
-                             attend,
-                             nullptr,
-                             nullptr,
-                             busy};
+const TileKernels kernels = {.name = "avx512 bf16",
+                             .peak = "bf16 vectors (avx512 bf16)",
+                             .fewest_rows = 7,
+                             .fewest_rows_beside_codes = 22,
+                             .to_bf16 = to_bf16,
+                             .gather_bf16 = gather_bf16,
+                             .matmul = matmul,
+                             .pack_values = pack_values,
+                             .attend = attend,
+                             .scores = nullptr,
+                             .weighted_values = nullptr,
+                             .busy = busy};
 
 }  // namespace zaya::ops::avx512bf16

@@ -133,7 +133,7 @@ void tile(const Product& p, int64_t block, int64_t token) {
     __m512 sums[Blocks][Tokens];
 #pragma GCC unroll 4
     for (int group = 0; group < 4; ++group) {
-      if constexpr (Tokens <= 4) {
+      if constexpr (Tokens <= 6) {
         // A quarter of the lines of the superblock that is kAhead on: in this block, or in the one that comes next
         // here.
         constexpr int64_t kBytes = superblock_bytes(Format::kType), kLines = kBytes / 64 / 4 + 1;
@@ -195,9 +195,11 @@ struct Constant {
   constexpr int operator()() const { return Value; }
 };
 
-// As packed_isa.cc: few tokens take several blocks at once, many one.
+// As packed_isa.cc: few tokens take several blocks at once, many one. No token is left to go through the weights alone.
 template <class Format, bool Wide>
 void product(const Product& p, int64_t n) {
+  // Of four tokens and more: as many as the registers have room for, and two where reading is most of it.
+  constexpr int kBlocks = Wide && Format::kType == WeightType::q4 ? 1 : 2;
   const int64_t blocks = blocks_of(p.rows);
   int64_t t = 0;
   const auto take = [&](auto many, auto tokens) {
@@ -207,11 +209,18 @@ void product(const Product& p, int64_t n) {
     t += tokens();
   };
   while (t < n) {
-    if (n - t >= 10) {
+    const int64_t left = n - t;
+    if (left == 10 || left >= 14) {
       take(Constant<1>{}, Constant<10>{});
-    } else if (n - t >= 4) {
-      take(Constant<2>{}, Constant<4>{});
-    } else if (n - t >= 2) {
+    } else if (left == 6 || left == 9 || left >= 11) {
+      take(Constant < Wide ? 1 : 2 > {}, Constant<6>{});
+    } else if (left == 5) {
+      take(Constant<kBlocks>{}, Constant<5>{});
+    } else if (left == 4 || left >= 7) {
+      take(Constant<kBlocks>{}, Constant<4>{});
+    } else if (left == 3) {
+      take(Constant<2>{}, Constant<3>{});
+    } else if (left == 2) {
       take(Constant<4>{}, Constant<2>{});
     } else {
       take(Constant<8>{}, Constant<1>{});

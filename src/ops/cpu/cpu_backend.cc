@@ -18,17 +18,16 @@ CpuBackend::CpuBackend(int threads, cpu::Isa isa, Activations activations)
       isa_(isa),
       kernels_(kernels_for(isa)),
       tiles_(activations != Activations::f32 ? tile_kernels(isa) : nullptr),
-      int8_tiles_(activations == Activations::int8 ? int8_tile_kernels(isa) : nullptr),
+      int8_tiles_(activations != Activations::f32 ? int8_tile_kernels(isa) : nullptr),
       codes_(activations != Activations::f32 ? code_kernels(isa) : nullptr),
       bits_(activations == Activations::int8 ? CodeBits::eight : CodeBits::fifteen),
-      tile_rows_(tiles_ == nullptr   ? 0
-                 : codes_ == nullptr ? tiles_->fewest_rows
-                                     : tiles_->fewest_rows_beside_codes),
       scratch_(static_cast<size_t>(team_.size())),
       strips_(scratch_.size()) {}
 
 std::string CpuBackend::name() const {
-  if (int8_tiles_ != nullptr) return std::string("cpu/") + cpu::isa_name(isa_) + ", int8 activations";
+  if (int8_tiles_ != nullptr && bits_ == CodeBits::eight) {
+    return std::string("cpu/") + cpu::isa_name(isa_) + ", int8 activations";
+  }
   return std::string("cpu/") + cpu::isa_name(isa_) + (tiles_ != nullptr ? ", bf16 activations" : "") +
          (codes_ == nullptr            ? ""
           : bits_ == CodeBits::fifteen ? ", 15-bit activations of few rows"
@@ -44,11 +43,11 @@ void CpuBackend::spread(int64_t count, int64_t work, const Body& body, int64_t u
   team_.parallel_for(count, grain, body);
 }
 
-CpuBackend::Input CpuBackend::input_for(const Matrix& w, const float* x, int64_t n) {
+CpuBackend::Input CpuBackend::input_for(const Matrix& w, const float* x, int64_t n, CodeBits bits) {
   InputBuffers& buffers = input_buffers_[static_cast<size_t>(w.type)];
-  Input input{.x = x, .half = {}, .bytes = {}};
-  if (on_tiles(w, n)) {
-    if (on_int8_tiles(w, n)) {
+  Input input{.x = x, .half = {}, .bytes = {}, .bits = bits};
+  if (const bool bytes = on_int8_tiles(w, n, bits); bytes || on_bf16_tiles(w, n, bits)) {
+    if (bytes) {
       input.bytes = {buffers.bytes.get(int8_tile_bytes(n, w.cols)), int8_chunks(w.cols)};
     } else {
       input.half = {buffers.half.get(bf16_elements(n, w.cols)), tiles_across(w.cols)};
@@ -56,11 +55,11 @@ CpuBackend::Input CpuBackend::input_for(const Matrix& w, const float* x, int64_t
     spread(n, w.cols, [&](int64_t begin, int64_t end, int) {
       fill_tiles(w, x + begin * w.cols, end - begin, w.cols, w.cols, input, begin, 0);
     });
-  } else if (on_codes(w, n)) {
+  } else if (on_codes(w, n, bits)) {
     input.across = superblocks_of(w.cols);
     CodeColumns* columns = buffers.codes.get(n * input.across);
     spread(n, w.cols, [&](int64_t begin, int64_t end, int) {
-      codes_->quantize(bits_, w.type, x + begin * w.cols, end - begin, w.cols, w.cols, columns + begin * input.across,
+      codes_->quantize(bits, w.type, x + begin * w.cols, end - begin, w.cols, w.cols, columns + begin * input.across,
                        input.across);
     });
     input.codes = columns;
@@ -100,7 +99,7 @@ void CpuBackend::multiply(const Matrix& w, const float* bias, int64_t begin, int
                                scratch(worker, int8_tile_scratch()));
   }
   if (x.codes != nullptr) {
-    return codes_->matmul(bits_, w.type, data, end - begin, w.cols, row_scale, bias, x.codes, x.across, n, out,
+    return codes_->matmul(x.bits, w.type, data, end - begin, w.cols, row_scale, bias, x.codes, x.across, n, out,
                           out_stride);
   }
   kernels_.packed_matmul(w.type, data, end - begin, w.cols, row_scale, bias, x.x, n, out, out_stride,
@@ -150,13 +149,17 @@ void CpuBackend::merge_norm(const ResidualScales& scales, const float* branch, i
 }
 
 void CpuBackend::project(std::span<const Projection> projections, const float* x, int64_t n) {
+  project_at(bits_, projections, x, n);
+}
+
+void CpuBackend::project_at(CodeBits bits, std::span<const Projection> projections, const float* x, int64_t n) {
   // The input in the form that each type of weights takes, made once.
   std::array<Input, kWeightTypes> inputs;
   std::vector<Task> tasks;
   int64_t rows = 0;
   for (const Projection& p : projections) {
     Input& input = inputs[static_cast<size_t>(p.w->type)];
-    if (input.x == nullptr) input = input_for(*p.w, x, n);
+    if (input.x == nullptr) input = input_for(*p.w, x, n, bits);
     rows += p.w->rows;
   }
   const int64_t pieces = team_.size() * 4;

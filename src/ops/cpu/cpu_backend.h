@@ -51,19 +51,27 @@ class CpuBackend final : public Backend {
     Bf16Tiles half = {};
     Int8Tiles bytes = {};
     const CodeColumns* codes = nullptr;
-    int64_t across = 0;  // of codes, from one row to the next
+    int64_t across = 0;                 // of codes, from one row to the next
+    CodeBits bits = CodeBits::fifteen;  // of codes
   };
 
-  // Which kernels take a product of this matrix with n rows: tiles of bytes or of BF16, those for activations as codes,
-  // else FP32's.
-  bool on_int8_tiles(const Matrix& w, int64_t n) const {
-    return int8_tiles_ != nullptr && has_codes(w) && n >= int8_tiles_->fewest_rows;
+  // Which kernels take a product of this matrix with n rows of activations, 4- and 8-bit weights at `bits` each: tiles
+  // of bytes or of BF16, those for activations as codes, else FP32's.
+  bool on_int8_tiles(const Matrix& w, int64_t n, CodeBits bits) const {
+    return int8_tiles_ != nullptr && bits == CodeBits::eight && has_codes(w) && n >= int8_tiles_->fewest_rows;
   }
-  bool on_bf16_tiles(const Matrix& w, int64_t n) const {
-    return tiles_ != nullptr && is_packed(w.type) && n >= tile_rows_ && !on_int8_tiles(w, n);
+  bool on_bf16_tiles(const Matrix& w, int64_t n, CodeBits bits) const {
+    if (tiles_ == nullptr || !is_packed(w.type) || on_int8_tiles(w, n, bits)) return false;
+    return n >= (codes_ != nullptr && has_codes(w) ? tiles_->fewest_rows_beside_codes : tiles_->fewest_rows);
   }
+  bool on_codes(const Matrix& w, int64_t n, CodeBits bits) const {
+    return codes_ != nullptr && has_codes(w) && !on_int8_tiles(w, n, bits) && !on_bf16_tiles(w, n, bits);
+  }
+  // At the bits that this backend has by default.
+  bool on_int8_tiles(const Matrix& w, int64_t n) const { return on_int8_tiles(w, n, bits_); }
+  bool on_bf16_tiles(const Matrix& w, int64_t n) const { return on_bf16_tiles(w, n, bits_); }
+  bool on_codes(const Matrix& w, int64_t n) const { return on_codes(w, n, bits_); }
   bool on_tiles(const Matrix& w, int64_t n) const { return on_int8_tiles(w, n) || on_bf16_tiles(w, n); }
-  bool on_codes(const Matrix& w, int64_t n) const { return codes_ != nullptr && has_codes(w) && !on_tiles(w, n); }
   static bool has_codes(const Matrix& w) { return w.type == WeightType::q4 || w.type == WeightType::q8; }
 
   // x [n, cols] as the input of products with matrices of w's type; valid until the next call for that type.
@@ -72,7 +80,10 @@ class CpuBackend final : public Backend {
     cpu::Buffer<std::byte> bytes;
     cpu::Buffer<CodeColumns> codes;
   };
-  Input input_for(const Matrix& w, const float* x, int64_t n);
+  Input input_for(const Matrix& w, const float* x, int64_t n, CodeBits bits);
+
+  // project() at other bits than this backend's.
+  void project_at(CodeBits bits, std::span<const Projection> projections, const float* x, int64_t n);
 
   // Rounds x [n, cols], row i at x + i · stride, into the tiles that `to` has for products with w, if any, from `row`
   // and `col` on.
@@ -157,7 +168,6 @@ class CpuBackend final : public Backend {
   const Int8TileKernels* int8_tiles_;                 // or null
   const CodeKernels* codes_;                          // or null
   CodeBits bits_;                                     // of its codes
-  int64_t tile_rows_;                                 // rows from which on BF16 tiles are the faster way
   std::vector<cpu::Buffer<float>> scratch_, strips_;  // one of each per worker
 
   // Buffers of one call, kept so that a decode step allocates nothing.

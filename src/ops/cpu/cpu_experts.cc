@@ -34,7 +34,7 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
   float* down = down_.get(rows * hidden);
   // As tiles, each expert's rows start with a tile of their own; row i of expert e is at its first tile's row + i.
   const bool bf16_tiles = tiles_ != nullptr && is_packed(experts[0].gate.type);
-  const bool int8_tiles = int8_tiles_ != nullptr && has_codes(experts[0].gate);
+  const bool int8_tiles = int8_tiles_ != nullptr && bits_ == CodeBits::eight && has_codes(experts[0].gate);
   std::vector<int64_t> tile_row(experts.size() + 1, 0);
   for (size_t e = 0; e < experts.size(); ++e) {
     tile_row[e + 1] = tile_row[e] + tile_groups(first[e + 1] - first[e]) * kTileRows;
@@ -121,6 +121,7 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
     input.x = gathered + task.row * hidden;
     input.codes = on_codes(expert.gate, task.count) ? code_input + task.row * across : nullptr;
     input.across = across;
+    input.bits = bits_;
     const bool code_output = on_codes(expert.down, task.count);
     const Input tile_output = tiles_of(expert.down, tile_gate, task.matrix);
     // A strip of weight rows at a time, so that gate and up meet in cache. It goes to memory as the next product's kind
@@ -149,6 +150,7 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
     input.x = gate + task.row * width;
     input.codes = on_codes(w, task.count) ? code_gate + task.row * across_gate : nullptr;
     input.across = across_gate;
+    input.bits = bits_;
     multiply(w, nullptr, task.begin, task.end, input, task.count, down + task.row * hidden + task.begin, hidden,
              worker);
   });

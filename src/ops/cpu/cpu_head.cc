@@ -9,7 +9,9 @@ namespace zaya::ops {
 int64_t CpuBackend::head(const Head& head, const float* x, int64_t n, float* logits) {
   if (head.coarse.data == nullptr) return Backend::head(head, x, n, logits);
   const int64_t rows = head.exact.rows, cols = head.exact.cols, blocks = blocks_of(rows);
-  project(head.coarse, head.bias, x, n, logits, rows);
+  // Activations of 8 bits, where any may be rounded: 4-bit weights err more by far, and the bounds know of both.
+  const Projection coarse{&head.coarse, head.bias, logits, rows};
+  project_at(CodeBits::eight, {&coarse, 1}, x, n);
 
   // Between which bounds the exact logits of each block lie: the lower bound of its best row, the upper one of any.
   float* lower = head_lower_.get(n * blocks);
@@ -62,7 +64,8 @@ int64_t CpuBackend::head(const Head& head, const float* x, int64_t n, float* log
                       .half = {},
                       .bytes = {},
                       .codes = columns != nullptr ? columns + task.row * across : nullptr,
-                      .across = across};
+                      .across = across,
+                      .bits = bits_};
     multiply(head.exact, head.bias, task.begin, task.end, input, 1, logits + task.row * rows + task.begin, rows,
              worker);
   });

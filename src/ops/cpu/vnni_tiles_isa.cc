@@ -31,6 +31,7 @@ struct Step {
   const std::byte* w[kBlocks];  // expanded weights
   __m512 scale[kBlocks];        // of their rows
   float* sums;                  // [kBlocks][kSums], the group's own part
+  Prefetch& ahead;
   int64_t row, token;
   bool first, last;
 };
@@ -47,6 +48,7 @@ void multiply(const Step& s, int64_t block, int64_t count) {
   }
   for (int64_t k = 0; k < s.tiles; ++k) {
     const std::byte* x = s.x + k * kInt8TileBytes;
+    s.ahead.take();
 #pragma GCC unroll 2
     for (int64_t word = 0; word < kBlockCols / 4; ++word) {
 #pragma GCC unroll 2
@@ -89,9 +91,14 @@ void multiply(const Step& s, int64_t block, int64_t count) {
 // Few tokens take both blocks at once: a product's sum is some cycles old before the next one can add to it.
 void multiply(const Step& step, int64_t count) {
   if (count <= 4) return multiply<4, 2>(step, 0, count);
-  if (count <= 8) return multiply<8, 2>(step, 0, count);
   for (int64_t b = 0; b < kBlocks; ++b) {
-    count <= 12 ? multiply<12, 1>(step, b, count) : multiply<16, 1>(step, b, count);
+    if (count <= 8) {
+      multiply<8, 1>(step, b, count);
+    } else if (count <= 12) {
+      multiply<12, 1>(step, b, count);
+    } else {
+      multiply<16, 1>(step, b, count);
+    }
   }
 }
 
@@ -102,26 +109,25 @@ void tokens(const Product& p, int64_t token, int64_t n, float* scratch) {
   const int64_t supers = superblocks_of(p.cols), stride = block_bytes(type, p.cols);
   auto* room = reinterpret_cast<std::byte*>(scratch + kBlocks * kSums);
   for (int64_t row = 0; row < p.rows; row += kBlocks * kBlockRows) {
-    for (int64_t s = 0; s < supers; s += kSupers) {
+    const std::byte* w = p.w + row / kBlockRows * stride;
+    const int64_t second = row + kBlockRows < p.rows ? stride : 0;  // the last of an odd number is taken twice
+    for (int64_t s = 0; s < supers; s += kSupers, w += kSupers * kBytes) {
       const int64_t count = std::min(supers - s, kSupers);
       const bool last = s + count == supers;
       // What follows in memory order: more columns of these blocks, or the next two blocks.
-      const int64_t ahead = last ? kBlocks * stride - s * kBytes : count * kBytes;
-      Step step{p, nullptr, count, {}, {}, nullptr, row, 0, s == 0, last};
+      const std::byte* next = w + (last ? kBlocks * stride - s * kBytes : count * kBytes);
+      const int64_t next_bytes = std::min(last ? supers : supers - s - count, kSupers) * kBytes;
+      Prefetch ahead(next, next + stride, next_bytes, tile_groups(n) * count);
+      Step step{p, nullptr, count, {}, {}, nullptr, ahead, row, 0, s == 0, last};
       for (int64_t b = 0; b < kBlocks; ++b) {
-        // The last of an odd number of blocks is taken twice.
-        const int64_t block = row / kBlockRows + (row + b * kBlockRows < p.rows ? b : 0);
-        const std::byte* w = p.w + block * stride + s * kBytes;
-        for (int64_t i = 0; i < count * kBytes; i += 64) {
-          _mm_prefetch(reinterpret_cast<const char*>(w + ahead + i), _MM_HINT_T0);
-        }
-        const ChunkScale scale = chunk_scale<type>(w, count);
+        const std::byte* block = w + b * second;
+        const ChunkScale scale = chunk_scale<type>(block, count);
         std::byte* out = room + b * kExpanded;
         step.w[b] = out;
         step.scale[b] = scale.scale;
         for (int64_t i = 0; i < count; ++i) {
           for (int group = 0; group < kGroups; ++group) {
-            expand_group<type, true>(w + i * kBytes, group, scale.inverse, out + i * kInt8TileBytes);
+            expand_group<type, true>(block + i * kBytes, group, scale.inverse, out + i * kInt8TileBytes);
           }
         }
       }
@@ -148,6 +154,11 @@ void matmul(WeightType type, const std::byte* w, int64_t rows, int64_t cols, con
 }  // namespace
 
 extern const Int8TileKernels kernels;
-const Int8TileKernels kernels = {"avx512 vnni tiles", nullptr, 5, quantize<true>, matmul, nullptr};
+const Int8TileKernels kernels = {.name = "avx512 int8",
+                                 .peak = nullptr,
+                                 .fewest_rows = 13,
+                                 .quantize = quantize<true>,
+                                 .matmul = matmul,
+                                 .busy = nullptr};
 
 }  // namespace zaya::ops::vnni_tiles

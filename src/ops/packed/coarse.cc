@@ -8,7 +8,7 @@
 namespace zaya::ops {
 namespace {
 
-// For each 8-bit code: the nearest 4-bit code, and the squared distance to it.
+// For each 8-bit code: the nearest 4-bit code, and the square of what that errs by.
 struct Nearest {
   std::array<uint8_t, 256> code{};
   std::array<float, 256> squared{};
@@ -21,7 +21,9 @@ struct Nearest {
         if (distance(magnitude, i) < distance(magnitude, best)) best = i;
       }
       code[static_cast<size_t>(byte)] = static_cast<uint8_t>(value < 0 ? best + 8 : best);
-      squared[static_cast<size_t>(byte)] = static_cast<float>(distance(magnitude, best) * distance(magnitude, best));
+      const float rounding = static_cast<float>(distance(magnitude, best));
+      const float noise = kCoarseNoise * static_cast<float>(kMagnitude4[best]);
+      squared[static_cast<size_t>(byte)] = rounding * rounding + noise * noise;
     }
   }
   static constexpr int distance(int magnitude, int i) {
