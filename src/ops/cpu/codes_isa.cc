@@ -141,7 +141,7 @@ void tile(const Product& p, int64_t block, int64_t token) {
 #pragma GCC unroll 16
         for (int b = 0; b < Blocks; ++b) {
           const auto* line = reinterpret_cast<const char*>(w + b * stride + ahead) + group * kLines * 64;
-          for (int64_t i = 0; i < kLines; ++i) _mm_prefetch(line + i * 64, _MM_HINT_T0);
+          for (int64_t i = 0; i < kLines; ++i) _mm_prefetch(line + i * 64, _MM_HINT_T1);
         }
       }
 #pragma GCC unroll 16
