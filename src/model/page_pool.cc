@@ -1,24 +1,42 @@
 #include "model/page_pool.h"
 
+#include <algorithm>
+
 namespace zaya::model {
 namespace {
 
-constexpr std::align_val_t kAlignment{64};  // a cache line, and the widest vector
+constexpr int64_t kSlabBytes = int64_t{16} << 20, kMostPages = 64;
 
 }  // namespace
 
+int64_t PagePool::slab_pages() const { return std::clamp<int64_t>(kSlabBytes / page_bytes_, 1, kMostPages); }
+
 std::shared_ptr<Page> PagePool::allocate() {
-  auto* data = static_cast<std::byte*>(::operator new(static_cast<size_t>(page_bytes_), kAlignment, std::nothrow));
-  if (data == nullptr) return nullptr;
-  auto page = std::make_shared<Page>(shared_from_this(), data);
+  auto slab = std::find_if(slabs_.begin(), slabs_.end(), [](const Slab& s) { return !s.free.empty(); });
+  if (slab == slabs_.end()) {
+    Result<cpu::Pages> memory = cpu::Pages::allocate(static_cast<size_t>(page_bytes_ * slab_pages()));
+    if (!memory.ok()) return nullptr;
+    slab = slabs_.insert(slabs_.end(), {.memory = std::move(memory).value(), .free = {}});
+    for (int64_t i = slab_pages(); i-- > 0;) slab->free.push_back(slab->memory.data() + i * page_bytes_);
+  }
+  auto page = std::make_shared<Page>(shared_from_this(), slab->free.back());
+  slab->free.pop_back();
   ++live_;
   return page;
 }
 
-Page::~Page() {
-  ::operator delete(data_, kAlignment);
-  --pool_->live_;
+void PagePool::release(std::byte* data) {
+  --live_;
+  const auto slab = std::find_if(slabs_.begin(), slabs_.end(), [&](const Slab& s) {
+    return data >= s.memory.data() && data < s.memory.data() + s.memory.size();
+  });
+  slab->free.push_back(data);
+  // One is kept, so that a sequence that comes and goes does not fault its memory in each time.
+  if (!empty(*slab)) return;
+  if (std::count_if(slabs_.begin(), slabs_.end(), [&](const Slab& s) { return empty(s); }) > 1) slabs_.erase(slab);
 }
+
+Page::~Page() { pool_->release(data_); }
 
 PageUse::PageUse(std::shared_ptr<Page> page) : page_(std::move(page)) {
   if (page_->users_++ == 0) ++page_->pool_->in_use_;

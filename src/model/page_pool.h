@@ -7,9 +7,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <list>
 #include <memory>
-#include <new>
 #include <utility>
+#include <vector>
+
+#include "cpu/pages.h"
 
 namespace zaya::model {
 
@@ -35,6 +38,9 @@ class Page {
 };
 
 // All pages of one model. One thread at a time, like the model.
+//
+// Pages come from slabs of memory in huge pages: attention of one layer reads 16 KB here and 16 KB a few megabytes on,
+// and misses the address cache at each step otherwise. A slab without pages goes back to the system, but for one.
 class PagePool : public std::enable_shared_from_this<PagePool> {
  public:
   explicit PagePool(int64_t page_bytes) : page_bytes_(page_bytes) {}
@@ -45,11 +51,23 @@ class PagePool : public std::enable_shared_from_this<PagePool> {
   int64_t page_bytes() const { return page_bytes_; }
   int64_t live() const { return live_; }      // pages that exist
   int64_t in_use() const { return in_use_; }  // of these, held by a sequence
+  int64_t slabs() const { return static_cast<int64_t>(slabs_.size()); }
+
+  // Pages of one slab.
+  int64_t slab_pages() const;
 
  private:
   friend class Page;
   friend class PageUse;
+  struct Slab {
+    cpu::Pages memory;
+    std::vector<std::byte*> free;
+  };
+  bool empty(const Slab& slab) const { return static_cast<int64_t>(slab.free.size()) == slab_pages(); }
+  void release(std::byte* data);
+
   int64_t page_bytes_;
+  std::list<Slab> slabs_;
   int64_t live_ = 0, in_use_ = 0;
 };
 

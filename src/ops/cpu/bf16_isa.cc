@@ -163,8 +163,8 @@ const TileKernels kernels = {.name = "avx512 bf16",
                              .matmul = matmul,
                              .pack_values = pack_values,
                              .attend = attend,
-                             .scores = nullptr,
-                             .weighted_values = nullptr,
+                             .scores = scores,
+                             .weighted_values = weighted_values,
                              .busy = busy};
 
 }  // namespace zaya::ops::avx512bf16

@@ -64,7 +64,7 @@ void CpuBackend::attend(const CcaShape& s, std::span<const Run> runs, const floa
 }
 
 bool CpuBackend::piece_on_tiles(const CcaShape& s, const LayerCache& cache) const {
-  return tiles_ != nullptr && tiles_->scores != nullptr && cache.type == KvType::bf16 && s.head_dim % kTileCols == 0 &&
+  return tiles_ != nullptr && cache.type == KvType::bf16 && s.head_dim % kTileCols == 0 &&
          s.num_heads / s.num_kv_heads <= kTileHeads;
 }
 

@@ -1,5 +1,5 @@
-// TileKernels' attention, as each instruction set has it: pack_values and attend of all (tile_attention_isa.cc), scores
-// and weighted_values of AMX (amx_attention_isa.cc).
+// TileKernels' attention, as each instruction set has it: pack_values and attend (tile_attention_isa.cc), scores and
+// weighted_values (amx_attention_isa.cc, bf16_attention_isa.cc).
 #pragma once
 
 #include "ops/cpu/tiles.h"

@@ -61,8 +61,16 @@ struct KvPages {
   const std::byte* after(int64_t page) const {
     return (page + 1) * kPageTokens < first + count ? pages[page + 1] : next;
   }
+  // Unsigned, so that the divisions are shifts.
   const std::byte* slot(int64_t i, int64_t dim) const {
-    return pages[(first + i) / kPageTokens] + (first + i) % kPageTokens * dim * 2;
+    const auto at = static_cast<uint64_t>(first + i);
+    return pages[at / kPageTokens] + at % kPageTokens * static_cast<uint64_t>(dim) * 2;
+  }
+  // Where slot i's successor lies in the page after its own, or null.
+  const std::byte* ahead(int64_t i, int64_t dim) const {
+    const auto at = static_cast<uint64_t>(first + i);
+    const std::byte* page = after(static_cast<int64_t>(at / kPageTokens));
+    return page == nullptr ? nullptr : page + at % kPageTokens * static_cast<uint64_t>(dim) * 2;
   }
 };
 
@@ -99,8 +107,7 @@ struct TileKernels {
 
   // As Kernels::scores and ::weighted_values, for all of a piece: scores[g · stride + i] = query g · key i, and
   // out [group, dim] = Σ_i weights[g · stride + i] · value i. Queries and weights are rounded to BF16. group ≤
-  // kTileHeads, dim a multiple of 32. scratch: attend_scratch(dim) floats, 64-byte aligned. Null with vectors, which
-  // would multiply as many queries as have room rather than those that are there.
+  // kTileHeads, dim a multiple of 32. scratch: attend_scratch(dim) floats, 64-byte aligned.
   void (*scores)(const float* queries, int64_t group, const KvPages& keys, int64_t dim, float* scores, int64_t stride,
                  float* scratch);
   void (*weighted_values)(const float* weights, int64_t stride, int64_t group, const KvPages& values, int64_t dim,
