@@ -25,7 +25,9 @@ bool leaf7_1(unsigned bit) {
 // AMX's tiles of BF16 and of bytes, and the kernel's leave to use the tiles, which a process asks for
 // once.
 bool amx_tiles() {
-#if defined(__x86_64__) && defined(__linux__)
+#if defined(ZAYA_EMULATE_AMX)
+  return true;
+#elif defined(__x86_64__) && defined(__linux__)
   static const bool usable = [] {
     unsigned a = 0, b = 0, c = 0, d = 0;
     if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;

@@ -7,6 +7,9 @@
 #include <cstdint>
 
 #include "ops/cpu/avx512_isa.h"
+#if defined(ZAYA_EMULATE_AMX)
+#include "ops/cpu/emulated_tiles_isa.h"
+#endif
 #include "ops/cpu/tiles.h"
 
 namespace zaya::ops::amx {

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "ops/cpu/tiles.h"
-#if defined(__AMX_BF16__)
+#if defined(ZAYA_TILES)
 #include "ops/cpu/amx_tiles_isa.h"
 #else
 #include "ops/cpu/bf16_products_isa.h"
@@ -18,7 +18,7 @@ constexpr int64_t kProduct = 16 * 16;  // floats
 // sums[h · sums_head + i · kProduct] = a[i · across] · b[h · b_head], or that added to what is there, for i = 0 and 1
 // and h < Heads: 16 rows of BF16 in `steps` tiles of 32 columns, by as many tiles of 16 pairs of rows and 16 columns,
 // which follow each other. Distances in elements.
-#if defined(__AMX_BF16__)
+#if defined(ZAYA_TILES)
 inline void begin_products() { configure_tiles(); }
 inline void end_products() { _tile_release(); }
 
