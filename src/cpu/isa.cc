@@ -25,7 +25,7 @@ bool leaf7_1(unsigned bit) {
 // AMX's tiles of BF16 and of bytes, and the kernel's leave to use the tiles, which a process asks for
 // once.
 bool amx_tiles() {
-#if defined(ZAYA_EMULATE_AMX)
+#if defined(ZAYA_EMULATE)
   return true;
 #elif defined(__x86_64__) && defined(__linux__)
   static const bool usable = [] {
@@ -44,7 +44,9 @@ bool amx_tiles() {
 
 // VEX-encoded products of bytes.
 bool avx_vnni() {
-#if defined(__x86_64__)
+#if defined(ZAYA_EMULATE)
+  return true;
+#elif defined(__x86_64__)
   static const bool usable = leaf7_1(4);
   return usable;
 #else

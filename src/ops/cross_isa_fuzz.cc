@@ -14,6 +14,7 @@
 
 #include "cpu/isa.h"
 #include "ops/cpu/cpu_backend.h"
+#include "ops/kv.h"
 #include "ops/packed/codec.h"
 #include "ops/reference/reference.h"
 
@@ -185,13 +186,20 @@ void attention(Input& input) {
   // Scores of at most about one, so that a rounded score changes its weight by little.
   std::vector<float> q = values.halves(count * shape.q_width());
   for (float& v : q) v *= 0.125f;
+  constexpr KvType kTypes[] = {KvType::f32, KvType::bf16, KvType::i8};
+  const KvType type = kTypes[input.between(0, 2)];
+  const int64_t slots = 2 * kPageTokens * kv_heads, slot = kv_slot_bytes(type, shape.head_dim);
   std::vector<std::vector<float>> pages;
   std::vector<float*> pointers;
   for (int64_t p = 0; p * kPageTokens < start + count; ++p) {
-    pages.push_back(values.halves(2 * kPageTokens * shape.kv_width()));
+    std::vector<float>& page = pages.emplace_back(static_cast<size_t>(slots * slot + 3) / 4);
+    for (int64_t i = 0; i < slots; ++i) {
+      store_kv(type, values.halves(shape.head_dim).data(), shape.head_dim,
+               reinterpret_cast<std::byte*>(page.data()) + i * slot);
+    }
   }
   for (std::vector<float>& page : pages) pointers.push_back(page.data());
-  const Run run{.count = count, .start = start, .cache = {pointers, 0, kv_heads, shape.head_dim}};
+  const Run run{.count = count, .start = start, .cache = {pointers, 0, kv_heads, shape.head_dim, type}};
   std::vector<float> expected(q.size());
   ReferenceBackend().attend(shape, {&run, 1}, q.data(), expected.data());
   for (const Candidate& candidate : candidates()) {

@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "ops/cpu/avx512_isa.h"
-#if defined(ZAYA_EMULATE_AMX)
+#if defined(ZAYA_EMULATE)
 #include "ops/cpu/emulated_tiles_isa.h"
 #endif
 #include "ops/cpu/tiles.h"

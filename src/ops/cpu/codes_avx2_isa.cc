@@ -5,6 +5,16 @@
 
 #include "ops/cpu/codes.h"
 
+#if defined(ZAYA_EMULATE) && defined(__AVX512VNNI__)  // the same products, encoded otherwise
+#define ZAYA_AVXVNNI
+#define _mm256_dpbusd_avx_epi32 _mm256_dpbusd_epi32
+#define _mm_dpbusd_avx_epi32 _mm_dpbusd_epi32
+#define ZAYA_VEX ""
+#elif defined(__AVXVNNI__)
+#define ZAYA_AVXVNNI
+#define ZAYA_VEX "%{vex%} "
+#endif
+
 namespace zaya::ops::ZAYA_ISA {
 namespace {
 
@@ -62,7 +72,7 @@ inline __attribute__((always_inline)) void decode_bytes(const std::byte* from, _
   }
 }
 
-#if defined(__AVXVNNI__)
+#if defined(ZAYA_AVXVNNI)
 constexpr int kParts = 4;  // vectors of weights that 8 rows of a group make
 #else
 constexpr int kParts = 8;
@@ -84,7 +94,7 @@ struct Spread {
   }
 };
 
-#if defined(__AVXVNNI__)
+#if defined(ZAYA_AVXVNNI)
 
 template <WeightType Type>
 inline __attribute__((always_inline)) void decode(const std::byte* from, __m256i (&out)[kParts]) {
@@ -325,8 +335,8 @@ double busy(int64_t iterations) {
   __m256i s0 = a, s1 = a, s2 = a, s3 = a, s4 = a, s5 = a, s6 = a, s7 = a, s8 = a, s9 = a;
   // By hand: GCC 12 moves every total to another register and back.
   const auto add = [&](__m256i& total) {
-#if defined(__AVXVNNI__)
-    __asm__ volatile("%{vex%} vpdpbusd %2, %1, %0" : "+x"(total) : "x"(a), "x"(b));
+#if defined(ZAYA_AVXVNNI)
+    __asm__ volatile(ZAYA_VEX "vpdpbusd %2, %1, %0" : "+x"(total) : "x"(a), "x"(b));
 #else
     __m256i pairs;
     __asm__ volatile("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+x"(total), "=&x"(pairs) : "x"(a), "x"(b));
@@ -341,7 +351,7 @@ double busy(int64_t iterations) {
 }  // namespace
 
 extern const CodeKernels codes;
-#if defined(__AVXVNNI__)
+#if defined(ZAYA_AVXVNNI)
 const CodeKernels codes = {quantize, matmul, busy, "avxvnni", "int8 vectors (avxvnni)"};
 #else
 const CodeKernels codes = {quantize, matmul, busy, "avx2", "int16 vectors (avx2)"};

@@ -1,5 +1,5 @@
 // AMX's tile instructions in AVX-512's, so that the kernels that use them can be tested on processors without
-// (ZAYA_EMULATE_AMX): the same tiles of 16 rows of 64 bytes, the same products; slow. Only what those kernels use: all
+// (ZAYA_EMULATE): the same tiles of 16 rows of 64 bytes, the same products; slow. Only what those kernels use: all
 // tiles whole, no other configuration. Included only by amx_tiles_isa.h.
 #pragma once
 
