@@ -138,12 +138,9 @@ inline void finish(const Product& p, const float* sums, int64_t row, int64_t tok
   for (int b = 0; b < 2; ++b) {
     const int64_t first = row + b * kBlockRows;
     if (first >= p.rows) break;
-    const __mmask16 mask = first_lanes(p.rows - first);
-    const __m512 scale = p.row_scale == nullptr ? _mm512_set1_ps(1) : _mm512_maskz_loadu_ps(mask, p.row_scale + first);
-    const __m512 bias = p.bias == nullptr ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask, p.bias + first);
+    const OutputRows outputs(p, first);
     for (int64_t t = 0; t < n; ++t) {
-      const __m512 sum = _mm512_load_ps(sums + (t / kTileRows * 2 + b) * kSumTile + t % kTileRows * kBlockRows);
-      _mm512_mask_storeu_ps(p.out + (token + t) * p.out_stride + first, mask, _mm512_fmadd_ps(sum, scale, bias));
+      outputs.store(token + t, _mm512_load_ps(sums + (t / kTileRows * 2 + b) * kSumTile + t % kTileRows * kBlockRows));
     }
   }
 }

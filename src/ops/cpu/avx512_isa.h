@@ -20,6 +20,29 @@ inline __m512 load_scales(const std::byte* p) {
   return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_slli_epi32(code, 19), _mm512_set1_epi32(112 << 23)));
 }
 
+// Up to 16 rows of a product's outputs, from `row` on: their totals times the rows' scales, plus the bias. The product
+// has rows, row_scale and bias (which may be null), out and out_stride.
+class OutputRows {
+ public:
+  template <class Product>
+  inline __attribute__((always_inline)) OutputRows(const Product& p, int64_t row)
+      : mask_(first_lanes(p.rows - row)),
+        scale_(p.row_scale == nullptr ? _mm512_set1_ps(1) : _mm512_maskz_loadu_ps(mask_, p.row_scale + row)),
+        bias_(p.bias == nullptr ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask_, p.bias + row)),
+        out_(p.out + row),
+        stride_(p.out_stride) {}
+
+  inline __attribute__((always_inline)) void store(int64_t token, __m512 total) const {
+    _mm512_mask_storeu_ps(out_ + token * stride_, mask_, _mm512_fmadd_ps(total, scale_, bias_));
+  }
+
+ private:
+  __mmask16 mask_;
+  __m512 scale_, bias_;
+  float* out_;
+  int64_t stride_;
+};
+
 // Asks for memory piece by piece, beside other work: `bytes` from `first` on, then as many from `second` on.
 class Prefetch {
  public:

@@ -178,15 +178,11 @@ void tile(const Product& p, int64_t block, int64_t token) {
   }
 #pragma GCC unroll 16
   for (int b = 0; b < Blocks; ++b) {
-    const int64_t row = (block + b) * kBlockRows, left = p.rows - row;
-    if (left <= 0) break;
-    const __mmask16 mask = first_lanes(left);
-    const __m512 scale = p.row_scale == nullptr ? _mm512_set1_ps(1) : _mm512_maskz_loadu_ps(mask, p.row_scale + row);
-    const __m512 bias = p.bias == nullptr ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask, p.bias + row);
+    const int64_t row = (block + b) * kBlockRows;
+    if (row >= p.rows) break;
+    const OutputRows outputs(p, row);
 #pragma GCC unroll 16
-    for (int t = 0; t < Tokens; ++t) {
-      _mm512_mask_storeu_ps(p.out + (token + t) * p.out_stride + row, mask, _mm512_fmadd_ps(total[b][t], scale, bias));
-    }
+    for (int t = 0; t < Tokens; ++t) outputs.store(token + t, total[b][t]);
   }
 }
 

@@ -162,7 +162,7 @@ void CpuBackend::project_at(CodeBits bits, std::span<const Projection> projectio
     if (input.x == nullptr) input = input_for(*p.w, x, n, bits);
     rows += p.w->rows;
   }
-  const int64_t pieces = team_.size() * 4;
+  const int64_t pieces = team_.size() * 16;
   for (size_t i = 0; i < projections.size(); ++i) {
     const Matrix& w = *projections[i].w;
     const int64_t unit = row_unit(w, n),

@@ -99,7 +99,7 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
   const auto plan = [&](int64_t weight_rows, int64_t int8_unit) {
     tasks.clear();
     // Enough tasks for every worker even when a single expert is touched.
-    const int64_t pieces = std::max<int64_t>(1, team_.size() * 8 / std::max<int64_t>(1, touched));
+    const int64_t pieces = std::max<int64_t>(1, (team_.size() * 16 + touched - 1) / std::max<int64_t>(1, touched));
     for (size_t e = 0; e < experts.size(); ++e) {
       const int64_t count = first[e + 1] - first[e];
       const int64_t unit =

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "ops/cpu/chunks_isa.h"
 #include "ops/cpu/int8_tiles_isa.h"
 
 namespace zaya::ops::vnni_tiles {
@@ -10,9 +11,7 @@ namespace {
 
 constexpr int64_t kSupers = kInt8Cols / kBlockCols;
 constexpr int64_t kGroups = kBlockCols / kGroupCols;
-constexpr int64_t kBlocks = 2;                         // expanded together
 constexpr int64_t kExpanded = kInt8Cols * kBlockRows;  // bytes of one block
-constexpr int64_t kSums = kTileTokens * kBlockRows;    // of one block
 
 // sum + the products of four weights, unsigned, with the four codes at p in each lane. The product broadcasts by
 // itself, which GCC 12 does not find.
@@ -22,123 +21,72 @@ ZAYA_INLINE __m512i add_products(__m512i sum, __m512i weights, const std::byte* 
   return sum;
 }
 
-// Tokens of one group of 16 and a chunk of columns: their sums, added to those before, and taken to the outputs after
-// the last chunk.
-struct Step {
-  const Product& p;
-  const std::byte* x;           // the group's chunk
-  int64_t tiles;                // of it
-  const std::byte* w[kBlocks];  // expanded weights
-  __m512 scale[kBlocks];        // of their rows
-  float* sums;                  // [kBlocks][kSums], the group's own part
-  Prefetch& ahead;
-  int64_t row, token;
-  bool first, last;
+// The expanded weights of a chunk, and what their rows are multiplied with.
+struct Weights {
+  const std::byte* bytes[kBlocks];
+  __m512 scale[kBlocks];
 };
 
+// `x`: the tokens' chunk of activations.
 template <int Tokens, int Blocks>
-void multiply(const Step& s, int64_t block, int64_t count) {
-  const auto* offsets = reinterpret_cast<const int32_t*>(s.x + kInt8OffsetsAt);
-  const auto* scales = reinterpret_cast<const float*>(s.x + kInt8ScalesAt);
+void multiply(const Product& p, const Chunk& chunk, const std::byte* x, const Weights& w, int64_t block,
+              int64_t count) {
+  const auto* offsets = reinterpret_cast<const int32_t*>(x + kInt8OffsetsAt);
+  const auto* scales = reinterpret_cast<const float*>(x + kInt8ScalesAt);
   __m512i dots[Blocks][Tokens];
 #pragma GCC unroll 2
   for (int b = 0; b < Blocks; ++b) {
 #pragma GCC unroll 16
     for (int t = 0; t < Tokens; ++t) dots[b][t] = _mm512_set1_epi32(offsets[t]);
   }
-  for (int64_t k = 0; k < s.tiles; ++k) {
-    const std::byte* x = s.x + k * kInt8TileBytes;
-    s.ahead.take();
+  for (int64_t k = 0; k < chunk.count; ++k) {
+    const std::byte* tile = x + k * kInt8TileBytes;
+    chunk.ahead.take();
 #pragma GCC unroll 2
     for (int64_t word = 0; word < kBlockCols / 4; ++word) {
 #pragma GCC unroll 2
       for (int b = 0; b < Blocks; ++b) {
-        const __m512i weights = _mm512_load_si512(s.w[block + b] + k * kInt8TileBytes + word * 64);
+        const __m512i weights = _mm512_load_si512(w.bytes[block + b] + k * kInt8TileBytes + word * 64);
 #pragma GCC unroll 16
         for (int t = 0; t < Tokens; ++t) {
-          dots[b][t] = add_products(dots[b][t], weights, x + t * kBlockCols + word * 4);
+          dots[b][t] = add_products(dots[b][t], weights, tile + t * kBlockCols + word * 4);
         }
       }
     }
   }
-#pragma GCC unroll 2
-  for (int b = 0; b < Blocks; ++b) {
-    const int64_t row = s.row + (block + b) * kBlockRows, left = s.p.rows - row;
-    if (left <= 0) break;
-    const auto total = [&](int t) {
-      float* sums = s.sums + (block + b) * kSums + t * kBlockRows;
-      const __m512 sum = _mm512_mul_ps(_mm512_cvtepi32_ps(dots[b][t]), _mm512_set1_ps(scales[t]));
-      return _mm512_fmadd_ps(sum, s.scale[block + b], s.first ? _mm512_setzero_ps() : _mm512_load_ps(sums));
-    };
-    if (!s.last) {
-#pragma GCC unroll 16
-      for (int t = 0; t < Tokens; ++t) _mm512_store_ps(s.sums + (block + b) * kSums + t * kBlockRows, total(t));
-      continue;
-    }
-    const __mmask16 mask = first_lanes(left);
-    const __m512 scale =
-        s.p.row_scale == nullptr ? _mm512_set1_ps(1) : _mm512_maskz_loadu_ps(mask, s.p.row_scale + row);
-    const __m512 bias = s.p.bias == nullptr ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask, s.p.bias + row);
-#pragma GCC unroll 16
-    for (int t = 0; t < Tokens; ++t) {
-      if (t >= count) break;
-      _mm512_mask_storeu_ps(s.p.out + (s.token + t) * s.p.out_stride + row, mask,
-                            _mm512_fmadd_ps(total(t), scale, bias));
-    }
-  }
-}
-
-// Few tokens take both blocks at once: a product's sum is some cycles old before the next one can add to it.
-void multiply(const Step& step, int64_t count) {
-  if (count <= 4) return multiply<4, 2>(step, 0, count);
-  for (int64_t b = 0; b < kBlocks; ++b) {
-    if (count <= 8) {
-      multiply<8, 1>(step, b, count);
-    } else if (count <= 12) {
-      multiply<12, 1>(step, b, count);
-    } else {
-      multiply<16, 1>(step, b, count);
-    }
-  }
+  finish<Tokens, Blocks>(p, chunk, block, count, [&](int b, int t) {
+    const __m512 sum = _mm512_mul_ps(_mm512_cvtepi32_ps(dots[b][t]), _mm512_set1_ps(scales[t]));
+    return _mm512_fmadd_ps(sum, w.scale[block + b], sum_before(chunk, block + b, t));
+  });
 }
 
 // n ≤ kTileTokens tokens from `token` on.
 template <WeightType type>
 void tokens(const Product& p, int64_t token, int64_t n, float* scratch) {
-  constexpr int64_t kBytes = superblock_bytes(type);
-  const int64_t supers = superblocks_of(p.cols), stride = block_bytes(type, p.cols);
-  auto* room = reinterpret_cast<std::byte*>(scratch + kBlocks * kSums);
-  for (int64_t row = 0; row < p.rows; row += kBlocks * kBlockRows) {
-    const std::byte* w = p.w + row / kBlockRows * stride;
-    const int64_t second = row + kBlockRows < p.rows ? stride : 0;  // the last of an odd number is taken twice
-    for (int64_t s = 0; s < supers; s += kSupers, w += kSupers * kBytes) {
-      const int64_t count = std::min(supers - s, kSupers);
-      const bool last = s + count == supers;
-      // What follows in memory order: more columns of these blocks, or the next two blocks.
-      const std::byte* next = w + (last ? kBlocks * stride - s * kBytes : count * kBytes);
-      const int64_t next_bytes = std::min(last ? supers : supers - s - count, kSupers) * kBytes;
-      Prefetch ahead(next, next + stride, next_bytes, tile_groups(n) * count);
-      Step step{p, nullptr, count, {}, {}, nullptr, ahead, row, 0, s == 0, last};
-      for (int64_t b = 0; b < kBlocks; ++b) {
-        const std::byte* block = w + b * second;
-        const ChunkScale scale = chunk_scale<type>(block, count);
-        std::byte* out = room + b * kExpanded;
-        step.w[b] = out;
-        step.scale[b] = scale.scale;
-        for (int64_t i = 0; i < count; ++i) {
-          for (int group = 0; group < kGroups; ++group) {
-            expand_group<type, true>(block + i * kBytes, group, scale.inverse, out + i * kInt8TileBytes);
+  auto* room = reinterpret_cast<std::byte*>(scratch + kBlocks * kBlockSums);
+  Weights w;
+  for_each_chunk<type, kSupers>(
+      p, token, n, 1, scratch,
+      [&](const Chunk& chunk) {
+        for (int64_t b = 0; b < kBlocks; ++b) {
+          const ChunkScale scale = chunk_scale<type>(chunk.w[b], chunk.count);
+          std::byte* out = room + b * kExpanded;
+          w.bytes[b] = out;
+          w.scale[b] = scale.scale;
+          for (int64_t s = 0; s < chunk.count; ++s) {
+            const std::byte* super = chunk.w[b] + s * superblock_bytes(type);
+            for (int group = 0; group < kGroups; ++group) {
+              expand_group<type, true>(super, group, scale.inverse, out + s * kInt8TileBytes);
+            }
           }
         }
-      }
-      for (int64_t t = 0; t < n; t += kTileRows) {
-        step.x = p.x.chunk(token + t, s * kBlockCols);
-        step.sums = scratch + t * kBlockRows;
-        step.token = token + t;
-        multiply(step, std::min(n - t, kTileRows));
-      }
-    }
-  }
+      },
+      [&](const Chunk& chunk, int64_t count) {
+        const std::byte* x = p.x.chunk(chunk.token, chunk.super * kBlockCols);
+        by_tokens(count, [&](auto tokens, auto blocks, int64_t block) {
+          multiply<tokens(), blocks()>(p, chunk, x, w, block, count);
+        });
+      });
 }
 
 void matmul(WeightType type, const std::byte* w, int64_t rows, int64_t cols, const float* row_scale, const float* bias,
