@@ -107,13 +107,18 @@ def draw(report):
         add(f'<line x1="{axes.x(peak / bandwidth):.1f}" y1="{axes.y(peak):.1f}" x2="{WIDTH - RIGHT}" y2="{axes.y(peak):.1f}" '
             f'stroke="#333" stroke-width="2"/>')
         add(f'<text x="{WIDTH - RIGHT - 4}" y="{axes.y(peak) - 6:.1f}" text-anchor="end">{escape(name)}: {peak / 1e12:.2f} Top/s</text>')
-    # Labels stand below their points, each at least a line below the one before, and on the side with more room.
+    # Labels stand below their points, each at least a line below the one before, clear of the roofs' names, and on the
+    # side with more room.
+    names = sorted(axes.y(peak) - 6 for peak in peaks.values())
     lowest_label = 0.0
     for i, (label, x, y) in enumerate(sorted(shown, key=lambda p: -p[2])):
         colour = COLOURS[i % len(COLOURS)]
         px, py = axes.x(x), axes.y(y)
         left_half = px < (LEFT + WIDTH - RIGHT) / 2
         ly = max(py + 16, lowest_label + 15)
+        for name in names:
+            if abs(ly - name) < 14:
+                ly = name + 20
         lowest_label = ly
         lx = px + 8 if left_half else px - 8
         add(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="5" fill="{colour}"/>')
