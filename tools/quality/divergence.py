@@ -140,6 +140,7 @@ def main():
     parser.add_argument("--format", nargs="+", default=["bf16", "q8", "q4"], help="formats, or directories of packed models")
     parser.add_argument("--activations", default="auto")
     parser.add_argument("--kv", default="auto")
+    parser.add_argument("--head", default="full", help="full or two-stage, what sampling uses with packed weights")
     parser.add_argument("--count", default=3, type=int, help="problems of each environment and difficulty")
     parser.add_argument("--split", default="held_out", help="of the problems: held_out or train")
     parser.add_argument("--first-seed", default=5000, type=int, help="of the problems")
@@ -155,7 +156,7 @@ def main():
             lines = [json.dumps({"tokens": tokens}) + "\n" for tokens, *_ in program.rollouts(arguments)]
             arguments.answers.write_text("".join(lines))
             return
-        options = ["--activations", arguments.activations, "--kv", arguments.kv]
+        options = ["--activations", arguments.activations, "--kv", arguments.kv, "--head", arguments.head]
         for kind, sequences in texts(program, arguments).items():
             masks = counted(sequences)
             expected = [program.forward(tokens, "--deterministic") for tokens, _ in sequences]

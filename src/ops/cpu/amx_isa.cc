@@ -185,9 +185,7 @@ void matmul(WeightType type, const std::byte* w, int64_t rows, int64_t cols, con
             Bf16Tiles x, int64_t n, float* out, int64_t out_stride, float* scratch) {
   const Product p{w, rows, cols, row_scale, bias, x, out, out_stride};
   configure_tiles();
-  // Equal parts: a small last one would wait for its weights to be expanded.
-  const int64_t parts = std::max<int64_t>(1, (n + kTileTokens - 1) / kTileTokens),
-                part = (n + parts * 32 - 1) / (parts * 32) * 32;
+  const int64_t part = tile_part(n, 2 * kTileRows);
   for (int64_t token = 0; token < n; token += part) {
     const int64_t count = std::min(n - token, part);
     if (type == WeightType::q4) tokens<WeightType::q4>(p, token, count, scratch);

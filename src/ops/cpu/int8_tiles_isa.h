@@ -12,7 +12,8 @@
 namespace zaya::ops {
 namespace {
 
-// What is inlined by force: GCC 12 drops direct calls of it, and the products would take what was there before.
+// What is inlined by force: GCC 12 drops direct calls of it beside AMX, and the products would take what was there
+// before.
 #define ZAYA_INLINE inline __attribute__((always_inline))
 
 // A group's scales relative to the greatest of their rows' chunks: 0…255 in the even bytes, and in the odd ones.

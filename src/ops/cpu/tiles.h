@@ -121,9 +121,15 @@ struct TileKernels {
 // again that is being expanded, stay in the first-level cache, the tokens' activations and sums in the second.
 inline constexpr int64_t kTileTokens = 256;
 inline constexpr int64_t kTileChunk = 256;
+// Of n tokens, those that one expansion serves: equal parts of whole `unit`s. A small last part would wait for its
+// weights to be expanded.
+constexpr int64_t tile_part(int64_t n, int64_t unit) {
+  const int64_t parts = n > kTileTokens ? (n + kTileTokens - 1) / kTileTokens : 1;
+  return (n + parts * unit - 1) / (parts * unit) * unit;
+}
 constexpr int64_t tile_scratch() {
-  return kTileTokens * 2 * kBlockRows + 2 * 2 * kBlockRows * kTileChunk / 2;
-}  // floats
+  return kTileTokens * 2 * kBlockRows + 2 * 2 * kBlockRows * kTileChunk / 2;  // floats
+}
 
 // Null for an instruction set without either.
 const TileKernels* tile_kernels(cpu::Isa isa);

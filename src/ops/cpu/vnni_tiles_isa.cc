@@ -92,8 +92,9 @@ void tokens(const Product& p, int64_t token, int64_t n, float* scratch) {
 void matmul(WeightType type, const std::byte* w, int64_t rows, int64_t cols, const float* row_scale, const float* bias,
             Int8Tiles x, int64_t n, float* out, int64_t out_stride, float* scratch) {
   const Product p{w, rows, cols, row_scale, bias, x, out, out_stride};
-  for (int64_t token = 0; token < n; token += kTileTokens) {
-    const int64_t count = std::min(n - token, kTileTokens);
+  const int64_t part = tile_part(n, kTileRows);
+  for (int64_t token = 0; token < n; token += part) {
+    const int64_t count = std::min(n - token, part);
     if (type == WeightType::q4) tokens<WeightType::q4>(p, token, count, scratch);
     if (type == WeightType::q8) tokens<WeightType::q8>(p, token, count, scratch);
   }
