@@ -92,6 +92,8 @@ class Backend {
 
   // How a product of this matrix with n rows of activations would be computed, in a few words for people.
   virtual std::string kernel_for(const Matrix&, int64_t /*n*/) const { return name(); }
+  // The same of the head: of its first stage, if it has two.
+  virtual std::string kernel_for_head(const Head&, int64_t /*n*/) const { return name(); }
 
   // out[i] = (embedding[token_i] + bias) · scale.   out [n, hidden]
   virtual void embed(const Matrix& embedding, std::span<const int32_t> tokens, const float* scale, const float* bias,

@@ -102,7 +102,11 @@ text::Json kernels_json(const model::Model& model) {
   text::Json result = text::Json::array();
   for (const Class& c : classes(model.weights())) {
     text::Json kernels = text::Json::object();
-    for (int64_t n : kRowCounts) kernels[std::to_string(n)] = model.backend().kernel_for(*c.matrix, n);
+    for (int64_t n : kRowCounts) {
+      kernels[std::to_string(n)] = std::string_view(c.name) == "head"
+                                       ? model.backend().kernel_for_head(model.weights().head, n)
+                                       : model.backend().kernel_for(*c.matrix, n);
+    }
     result.push_back({{"class", c.name},
                       {"format", ops::weight_type_name(c.matrix->type)},
                       {"rows", c.matrix->rows},
@@ -230,6 +234,8 @@ Status run(const Options& options) {
     size_t peak = 0;
     for (const auto& [in_kernel, in_peak] : {std::pair("bf16 tiles", "bf16 tiles"),
                                              {"int8 tiles", "int8 tiles"},
+                                             {"avx512 bf16", "bf16 vectors"},
+                                             {"avx512 int8", "int8 vectors"},
                                              {"vnni int8", "int8 vectors"},
                                              {"avx2 int8", "int16"},
                                              {"avx2 15-bit", "int16"}}) {

@@ -22,7 +22,8 @@ class CpuBackend final : public Backend {
 
   std::string name() const override;
   int threads() const override { return team_.size(); }
-  std::string kernel_for(const Matrix& w, int64_t n) const override;
+  std::string kernel_for(const Matrix& w, int64_t n) const override { return kernel_at(bits_, w, n); }
+  std::string kernel_for_head(const Head& head, int64_t n) const override;
 
   void embed(const Matrix& embedding, std::span<const int32_t> tokens, const float* scale, const float* bias,
              float* out) override;
@@ -81,6 +82,8 @@ class CpuBackend final : public Backend {
     cpu::Buffer<CodeColumns> codes;
   };
   Input input_for(const Matrix& w, const float* x, int64_t n, CodeBits bits);
+
+  std::string kernel_at(CodeBits bits, const Matrix& w, int64_t n) const;
 
   // project() at other bits than this backend's.
   void project_at(CodeBits bits, std::span<const Projection> projections, const float* x, int64_t n);

@@ -293,6 +293,9 @@ TEST_P(CpuBackendTest, HeadInTwoStages) {
 
   Head full = head;
   full.coarse = {};
+  // The first stage rounds activations to 8 bits wherever any may be rounded.
+  EXPECT_EQ(bf16_->kernel_for_head(head, n), int8_->kernel_for(head.coarse, n));
+  EXPECT_EQ(bf16_->kernel_for_head(full, n), bf16_->kernel_for(head.exact, n));
   for (Backend* backend : {fast_.get(), int8_.get(), bf16_.get()}) {
     const Floats x = random_.floats(n * cols, 3);
     Floats expected(static_cast<size_t>(n * rows)), actual = expected;
