@@ -19,7 +19,7 @@ class BandwidthProbe {
 
   // Bytes per second that the whole team reads from memory: each worker sums its share, eight interleaved streams at
   // once or one, whichever comes faster (on Intel's Sapphire Rapids eight, by a half; on AMD's Zen 4 one, by a
-  // quarter). The median of `passes` passes. The team is the one that the probe was made with.
+  // tenth). The median of `passes` passes. The team is the one that the probe was made with.
   double measure(ThreadTeam& team, int passes = 3);
 
  private:
