@@ -107,4 +107,14 @@ bool has_vnni(Isa isa) {
 #endif
 }
 
+int memory_streams() {
+#if defined(__x86_64__) && !defined(ZAYA_EMULATE)
+  __builtin_cpu_init();
+  static const int streams = __builtin_cpu_is("amd") ? 1 : 8;
+  return streams;
+#else
+  return 8;
+#endif
+}
+
 }  // namespace zaya::cpu

@@ -100,7 +100,7 @@ extern const TileKernels kernels;
 const TileKernels kernels = {.name = "avx512 bf16",
                              .peak = "bf16 vectors (avx512 bf16)",
                              .fewest_rows = 7,
-                             .fewest_rows_beside_codes = 22,
+                             .fewest_rows_beside_codes = 31,
                              .to_bf16 = to_bf16,
                              .gather_bf16 = gather_bf16,
                              .matmul = matmul,

@@ -114,10 +114,11 @@ struct Product {
   int64_t out_stride;
 };
 
-// How many superblocks ahead weights are asked for. Without it reading waits for computing: one row of 4-bit weights, 8
-// bits of activations, came at 70 % of the speed of reading alone; at 86 to 91 % with 2 or 4, 97 % with 8. Into the
-// second-level cache: of eight blocks that is more than some first ones hold.
-constexpr int64_t kAhead = 8;
+// How many superblocks ahead weights are asked for, into the second-level cache. Without it reading waits for
+// computing: one row of 4-bit weights in eight blocks at once came at 70 % of the speed of reading alone; at 86 to 91 %
+// with 2 or 4 superblocks, 97 % with 8. One block at a time, which is one stream, does best with some 4.5 KB.
+template <class Format, int Blocks>
+constexpr int64_t kAhead = Blocks == 1 ? 4608 / superblock_bytes(Format::kType) : 8;
 
 template <class Format, bool Wide, int Blocks, int Tokens>
 void tile(const Product& p, int64_t block, int64_t token) {
@@ -134,16 +135,14 @@ void tile(const Product& p, int64_t block, int64_t token) {
     __m512 sums[Blocks][Tokens];
 #pragma GCC unroll 4
     for (int group = 0; group < 4; ++group) {
-      if constexpr (Tokens <= 6) {
-        // A quarter of the lines of the superblock that is kAhead on: in this block, or in the one that comes next
-        // here.
-        constexpr int64_t kBytes = superblock_bytes(Format::kType), kLines = kBytes / 64 / 4 + 1;
-        const int64_t ahead = s + kAhead < supers ? kAhead * kBytes : Blocks * stride - (supers - kAhead) * kBytes;
+      // A quarter of the lines of the superblock that is `ahead` on: in this block, or in the one that comes next here.
+      constexpr int64_t kBytes = superblock_bytes(Format::kType), kLines = kBytes / 64 / 4 + 1;
+      constexpr int64_t kOn = kAhead<Format, Blocks>;
+      const int64_t ahead = s + kOn < supers ? kOn * kBytes : Blocks * stride - (supers - kOn) * kBytes;
 #pragma GCC unroll 16
-        for (int b = 0; b < Blocks; ++b) {
-          const auto* line = reinterpret_cast<const char*>(w + b * stride + ahead) + group * kLines * 64;
-          for (int64_t i = 0; i < kLines; ++i) _mm_prefetch(line + i * 64, _MM_HINT_T1);
-        }
+      for (int b = 0; b < Blocks; ++b) {
+        const auto* line = reinterpret_cast<const char*>(w + b * stride + ahead) + group * kLines * 64;
+        for (int64_t i = 0; i < kLines; ++i) _mm_prefetch(line + i * 64, _MM_HINT_T1);
       }
 #pragma GCC unroll 16
       for (int b = 0; b < Blocks; ++b) {
@@ -187,41 +186,39 @@ void tile(const Product& p, int64_t block, int64_t token) {
   }
 }
 
-template <int Value>
-struct Constant {
-  constexpr int operator()() const { return Value; }
-};
+// Tokens that go through the weights together, at most: all their group sums stay in registers.
+constexpr int64_t kTokens = 12;
 
-// As packed_isa.cc: few tokens take several blocks at once, many one. No token is left to go through the weights alone.
+// Blocks at once where memory is best read as several streams: eight for one token, fewer for more; two as long as
+// reading is most of it and there are registers.
+template <class Format, bool Wide, int Tokens>
+constexpr int blocks_at_once() {
+  if (Tokens <= 3) return 8 >> (Tokens - 1);
+  return Tokens <= (!Wide ? 6 : Format::kType == WeightType::q8 ? 5 : 3) ? 2 : 1;
+}
+
+// All blocks against the `tokens` ≤ Most tokens from `token` on.
+template <class Format, bool Wide, int Most>
+void take(const Product& p, int64_t token, int64_t tokens) {
+  if constexpr (Most > 1) {
+    if (tokens < Most) return take<Format, Wide, Most - 1>(p, token, tokens);
+  }
+  constexpr int kMany = blocks_at_once<Format, Wide, Most>();
+  const int64_t blocks = blocks_of(p.rows);
+  int64_t b = 0;
+  if (cpu::memory_streams() > 1) {
+    for (; b + kMany <= blocks; b += kMany) tile<Format, Wide, kMany, Most>(p, b, token);
+  }
+  for (; b < blocks; ++b) tile<Format, Wide, 1, Most>(p, b, token);
+}
+
+// Equal parts, so that no few tokens are left to go through the weights alone.
 template <class Format, bool Wide>
 void product(const Product& p, int64_t n) {
-  // Of four tokens and more: as many as the registers have room for, and two where reading is most of it.
-  constexpr int kBlocks = Wide && Format::kType == WeightType::q4 ? 1 : 2;
-  const int64_t blocks = blocks_of(p.rows);
-  int64_t t = 0;
-  const auto take = [&](auto many, auto tokens) {
-    int64_t b = 0;
-    for (; b + many() <= blocks; b += many()) tile<Format, Wide, many(), tokens()>(p, b, t);
-    for (; b < blocks; ++b) tile<Format, Wide, 1, tokens()>(p, b, t);
-    t += tokens();
-  };
-  while (t < n) {
-    const int64_t left = n - t;
-    if (left == 10 || left >= 14) {
-      take(Constant<1>{}, Constant<10>{});
-    } else if (left == 6 || left == 9 || left >= 11) {
-      take(Constant < Wide ? 1 : 2 > {}, Constant<6>{});
-    } else if (left == 5) {
-      take(Constant<kBlocks>{}, Constant<5>{});
-    } else if (left == 4 || left >= 7) {
-      take(Constant<kBlocks>{}, Constant<4>{});
-    } else if (left == 3) {
-      take(Constant<2>{}, Constant<3>{});
-    } else if (left == 2) {
-      take(Constant<4>{}, Constant<2>{});
-    } else {
-      take(Constant<8>{}, Constant<1>{});
-    }
+  for (int64_t token = 0; token < n;) {
+    const int64_t left = n - token, parts = (left + kTokens - 1) / kTokens, tokens = (left + parts - 1) / parts;
+    take<Format, Wide, kTokens>(p, token, tokens);
+    token += tokens;
   }
 }
 

@@ -76,6 +76,7 @@ void CpuBackend::fill_tiles(const Matrix& w, const float* x, int64_t n, int64_t 
 int64_t CpuBackend::row_unit(const Matrix& w, int64_t n) const {
   if (!is_packed(w.type)) return kRowTile;
   if (n > 1) return kBlockCols;  // outputs are the next product's columns: whole superblocks of them
+  if (on_codes(w, n) && cpu::memory_streams() == 1) return kBlockCols;
   // Eight blocks at once keep as many memory streams busy; fewer where that would leave a worker without any.
   if (w.rows >= 8 * kBlockRows * team_.size()) return 8 * kBlockRows;
   return on_codes(w, n) ? kBlockCols : kBlockRows;

@@ -105,7 +105,7 @@ void matmul(WeightType type, const std::byte* w, int64_t rows, int64_t cols, con
 extern const Int8TileKernels kernels;
 const Int8TileKernels kernels = {.name = "avx512 int8",
                                  .peak = nullptr,
-                                 .fewest_rows = 13,
+                                 .fewest_rows = 28,
                                  .quantize = quantize<true>,
                                  .matmul = matmul,
                                  .busy = nullptr};
