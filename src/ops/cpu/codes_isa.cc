@@ -197,28 +197,31 @@ constexpr int blocks_at_once() {
   return Tokens <= (!Wide ? 6 : Format::kType == WeightType::q8 ? 5 : 3) ? 2 : 1;
 }
 
-// All blocks against the `tokens` ≤ Most tokens from `token` on.
+// Blocks [block, end) against the `tokens` ≤ Most tokens from `token` on.
 template <class Format, bool Wide, int Most>
-void take(const Product& p, int64_t token, int64_t tokens) {
+void take(const Product& p, int64_t block, int64_t end, int64_t token, int64_t tokens) {
   if constexpr (Most > 1) {
-    if (tokens < Most) return take<Format, Wide, Most - 1>(p, token, tokens);
+    if (tokens < Most) return take<Format, Wide, Most - 1>(p, block, end, token, tokens);
   }
   constexpr int kMany = blocks_at_once<Format, Wide, Most>();
-  const int64_t blocks = blocks_of(p.rows);
-  int64_t b = 0;
   if (cpu::memory_streams() > 1) {
-    for (; b + kMany <= blocks; b += kMany) tile<Format, Wide, kMany, Most>(p, b, token);
+    for (; block + kMany <= end; block += kMany) tile<Format, Wide, kMany, Most>(p, block, token);
   }
-  for (; b < blocks; ++b) tile<Format, Wide, 1, Most>(p, b, token);
+  for (; block < end; ++block) tile<Format, Wide, 1, Most>(p, block, token);
 }
 
-// Equal parts, so that no few tokens are left to go through the weights alone.
+// All tokens meet some blocks, which are in the second-level cache from then on, before the next ones do. In equal
+// parts, so that no few are left to go through the weights alone.
 template <class Format, bool Wide>
 void product(const Product& p, int64_t n) {
-  for (int64_t token = 0; token < n;) {
-    const int64_t left = n - token, parts = (left + kTokens - 1) / kTokens, tokens = (left + parts - 1) / parts;
-    take<Format, Wide, kTokens>(p, token, tokens);
-    token += tokens;
+  constexpr int64_t kTogether = 8;
+  const int64_t blocks = blocks_of(p.rows), parts = (n + kTokens - 1) / kTokens;
+  for (int64_t block = 0; block < blocks; block += kTogether) {
+    const int64_t end = blocks < block + kTogether ? blocks : block + kTogether;
+    for (int64_t i = 0; i < parts; ++i) {
+      const int64_t token = n * i / parts;
+      take<Format, Wide, kTokens>(p, block, end, token, n * (i + 1) / parts - token);
+    }
   }
 }
 

@@ -37,8 +37,8 @@ std::string CpuBackend::name() const {
 void CpuBackend::spread(int64_t count, int64_t work, const Body& body, int64_t unit) {
   if (count <= 0) return;
   if (count * work < kWorthSharing) return body(0, count, 0);
-  // Four pieces a worker even out a preempted neighbour; whole units waste no lanes.
-  const int64_t piece = (count + team_.size() * 4 - 1) / (team_.size() * 4);
+  // Four pieces a worker, or more, even out a preempted neighbour; whole units waste no lanes.
+  const int64_t piece = std::max<int64_t>(1, count / (team_.size() * 4));
   const int64_t grain = unit == kRowTile && count < kRowTile * team_.size() ? 1 : (piece + unit - 1) / unit * unit;
   team_.parallel_for(count, grain, body);
 }

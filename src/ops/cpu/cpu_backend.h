@@ -175,7 +175,8 @@ class CpuBackend final : public Backend {
 
   // Buffers of one call, kept so that a decode step allocates nothing.
   cpu::Buffer<float> router_, gathered_, gate_, down_;
-  cpu::Buffer<float> head_lower_, head_upper_, attend_partials_;
+  cpu::Buffer<LogitBounds> head_bounds_;
+  cpu::Buffer<float> head_margin_, attend_partials_;
   std::vector<ConvToken> conv_tokens_;
   std::vector<AttendPiece> pieces_;
   std::vector<AttendItem> items_;

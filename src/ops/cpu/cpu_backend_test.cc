@@ -264,7 +264,7 @@ TEST_P(CpuBackendTest, ExpertsTakeCodes) {
 
 // The coarse copy errs as much as its error lengths say, and the two-stage head's likeliest token is the full head's.
 TEST_P(CpuBackendTest, HeadInTwoStages) {
-  const int64_t rows = 1000, cols = 256, n = 20;
+  const int64_t rows = 1000, cols = 256, most = 40;  // as codes and on tiles
   const PackedMatrix w(random_, rows, cols, WeightType::q8);
   std::vector<std::byte> bytes(static_cast<size_t>(packed_bytes(WeightType::q4, rows, cols)));
   Floats error(static_cast<size_t>(rows));
@@ -294,23 +294,27 @@ TEST_P(CpuBackendTest, HeadInTwoStages) {
   Head full = head;
   full.coarse = {};
   // The first stage rounds activations to 8 bits wherever any may be rounded.
-  EXPECT_EQ(bf16_->kernel_for_head(head, n), int8_->kernel_for(head.coarse, n));
-  EXPECT_EQ(bf16_->kernel_for_head(full, n), bf16_->kernel_for(head.exact, n));
+  for (const int64_t n : {int64_t{1}, most}) {
+    EXPECT_EQ(bf16_->kernel_for_head(head, n), int8_->kernel_for(head.coarse, n));
+    EXPECT_EQ(bf16_->kernel_for_head(full, n), bf16_->kernel_for(head.exact, n));
+  }
   for (Backend* backend : {fast_.get(), int8_.get(), bf16_.get()}) {
-    const Floats x = random_.floats(n * cols, 3);
-    Floats expected(static_cast<size_t>(n * rows)), actual = expected;
-    for (int64_t i = 0; i < n; ++i) {  // one at a time, as the second stage multiplies
+    const Floats x = random_.floats(most * cols, 3);
+    Floats expected(static_cast<size_t>(most * rows)), actual = expected;
+    for (int64_t i = 0; i < most; ++i) {  // one at a time, as the second stage multiplies
       EXPECT_EQ(backend->head(full, x.data() + i * cols, 1, expected.data() + i * rows), rows);
     }
-    const int64_t exact = backend->head(head, x.data(), n, actual.data());
-    EXPECT_GE(exact, n);
-    EXPECT_LT(exact, n * rows / 2);
-    for (int64_t i = 0; i < n; ++i) {
-      const float *e = expected.data() + i * rows, *a = actual.data() + i * rows;
-      const auto best = std::max_element(e, e + rows) - e;
-      EXPECT_EQ(best, std::max_element(a, a + rows) - a);
-      EXPECT_EQ(e[best], a[best]);  // to the bit: the same product
-      for (int64_t r = 0; r < rows; ++r) EXPECT_NEAR(e[r], a[r], 3.0 * 8 * error[static_cast<size_t>(r)]);
+    for (const int64_t n : {int64_t{3}, most}) {
+      const int64_t exact = backend->head(head, x.data(), n, actual.data());
+      EXPECT_GE(exact, n);
+      EXPECT_LT(exact, n * rows * 2 / 3);
+      for (int64_t i = 0; i < n; ++i) {
+        const float *e = expected.data() + i * rows, *a = actual.data() + i * rows;
+        const auto best = std::max_element(e, e + rows) - e;
+        EXPECT_EQ(best, std::max_element(a, a + rows) - a);
+        EXPECT_EQ(e[best], a[best]);  // to the bit: the same product
+        for (int64_t r = 0; r < rows; ++r) EXPECT_NEAR(e[r], a[r], 3.0 * 8 * error[static_cast<size_t>(r)]);
+      }
     }
   }
 }

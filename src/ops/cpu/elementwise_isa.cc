@@ -159,6 +159,25 @@ void rotate(const float* x, float factor, const float* cos, const float* sin, in
   });
 }
 
+LogitBounds logit_bounds(const float* logits, const float* error, float margin, int64_t n) {
+  LogitBounds bounds{logits[0] - margin * error[0], logits[0] + margin * error[0]};
+  Vec lower = splat(bounds.lower), upper = splat(bounds.upper);
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    const Vec logit = load(logits + i), distance = splat(margin) * load(error + i);
+    const Vec low = logit - distance, high = logit + distance;
+    lower = low > lower ? low : lower;
+    upper = high > upper ? high : upper;
+  }
+  const auto take = [&](float low, float high) {
+    if (low > bounds.lower) bounds.lower = low;
+    if (high > bounds.upper) bounds.upper = high;
+  };
+  for (int lane = 0; lane < kLanes; ++lane) take(lower[lane], upper[lane]);
+  for (; i < n; ++i) take(logits[i] - margin * error[i], logits[i] + margin * error[i]);
+  return bounds;
+}
+
 void round_bf16(const float* x, std::byte* out, int64_t n) {
   for_vectors(n, [&](int64_t i, int64_t lanes) {
     const UintVec bits = (UintVec)load_up_to(x + i, lanes);

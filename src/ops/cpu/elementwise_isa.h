@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "ops/cpu/kernels.h"
 #include "ops/types.h"
 
 namespace zaya::ops::ZAYA_ISA {
@@ -20,6 +21,7 @@ void depthwise(const float* x, int64_t stride, const float* weights, int64_t tap
                int64_t dim, float* out);
 float add_mean(const float* x, int64_t group, const float* y, float* out, int64_t dim);
 void rotate(const float* x, float factor, const float* cos, const float* sin, int64_t half, float* out, int64_t dim);
+LogitBounds logit_bounds(const float* logits, const float* error, float margin, int64_t n);
 void round_bf16(const float* x, std::byte* out, int64_t n);
 
 }  // namespace zaya::ops::ZAYA_ISA

@@ -17,6 +17,11 @@ struct SoftmaxSums {
   float greatest = 0, total = 0;
 };
 
+// What bounds the greatest of some exact logits from below and from above.
+struct LogitBounds {
+  float lower = 0, upper = 0;
+};
+
 struct Kernels {
   // out[t · out_stride + r] = dot(W row r, x row t) · row_scale[r] + bias[r] for r in [0, rows), t in [0, n).
   // row_scale and bias may be null. scratch holds matmul_scratch(cols) floats of the calling worker.
@@ -75,6 +80,9 @@ struct Kernels {
   // x.
   void (*rotate)(const float* x, float factor, const float* cos, const float* sin, int64_t half, float* out,
                  int64_t dim);
+
+  // The greatest of logits[i] − margin · error[i], and of logits[i] + margin · error[i], n ≥ 1.
+  LogitBounds (*logit_bounds)(const float* logits, const float* error, float margin, int64_t n);
 
   // As store_kv does for bf16.
   void (*round_bf16)(const float* x, std::byte* out, int64_t n);

@@ -149,6 +149,7 @@ const Kernels kernels = {
     .depthwise = depthwise,
     .add_mean = add_mean,
     .rotate = rotate,
+    .logit_bounds = logit_bounds,
     .round_bf16 = round_bf16,
     .busy = busy,
 };
