@@ -114,11 +114,15 @@ struct Product {
   int64_t out_stride;
 };
 
-// How many superblocks ahead weights are asked for, into the second-level cache. Without it reading waits for
-// computing: one row of 4-bit weights in eight blocks at once came at 70 % of the speed of reading alone; at 86 to 91 %
-// with 2 or 4 superblocks, 97 % with 8. One block at a time, which is one stream, does best with some 4.5 KB.
-template <class Format, int Blocks>
-constexpr int64_t kAhead = Blocks == 1 ? 4608 / superblock_bytes(Format::kType) : 8;
+// How many superblocks ahead weights are asked for, into the second-level cache; 0: not at all. Without it reading
+// waits for computing: one row of 4-bit weights in eight blocks at once came at 70 % of the speed of reading alone; at
+// 86 to 91 % with 2 or 4 superblocks, 97 % with 8. One block at a time, which is one stream, does best with some 4.5 KB
+// (on Zen 4 three to eight tokens take 0.6 to 0.9 of the time without), and with one or two tokens, which are bound by
+// reading, best when left to the processor's own prefetching (0.83 to 0.95).
+template <class Format, int Blocks, int Tokens>
+constexpr int64_t kAhead = Blocks > 1   ? 8
+                           : Tokens > 2 ? 4608 / superblock_bytes(Format::kType)
+                                        : 0;
 
 template <class Format, bool Wide, int Blocks, int Tokens>
 void tile(const Product& p, int64_t block, int64_t token) {
@@ -135,14 +139,15 @@ void tile(const Product& p, int64_t block, int64_t token) {
     __m512 sums[Blocks][Tokens];
 #pragma GCC unroll 4
     for (int group = 0; group < 4; ++group) {
-      // A quarter of the lines of the superblock that is `ahead` on: in this block, or in the one that comes next here.
-      constexpr int64_t kBytes = superblock_bytes(Format::kType), kLines = kBytes / 64 / 4 + 1;
-      constexpr int64_t kOn = kAhead<Format, Blocks>;
-      const int64_t ahead = s + kOn < supers ? kOn * kBytes : Blocks * stride - (supers - kOn) * kBytes;
+      if constexpr (constexpr int64_t kOn = kAhead<Format, Blocks, Tokens>; kOn > 0) {
+        // A quarter of the lines of the superblock that is kOn further: in this block, or in the one that comes next.
+        constexpr int64_t kBytes = superblock_bytes(Format::kType), kLines = kBytes / 64 / 4 + 1;
+        const int64_t ahead = s + kOn < supers ? kOn * kBytes : Blocks * stride - (supers - kOn) * kBytes;
 #pragma GCC unroll 16
-      for (int b = 0; b < Blocks; ++b) {
-        const auto* line = reinterpret_cast<const char*>(w + b * stride + ahead) + group * kLines * 64;
-        for (int64_t i = 0; i < kLines; ++i) _mm_prefetch(line + i * 64, _MM_HINT_T1);
+        for (int b = 0; b < Blocks; ++b) {
+          const auto* line = reinterpret_cast<const char*>(w + b * stride + ahead) + group * kLines * 64;
+          for (int64_t i = 0; i < kLines; ++i) _mm_prefetch(line + i * 64, _MM_HINT_T1);
+        }
       }
 #pragma GCC unroll 16
       for (int b = 0; b < Blocks; ++b) {
