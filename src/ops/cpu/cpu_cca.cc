@@ -13,6 +13,32 @@ struct CpuBackend::Cca {
   const float *c0, *value_current, *value_delayed, *cos, *sin;
   float* q_out;
   bool tiles;  // takes the grouped convolution
+
+  // The run's last inputs of one head, some of which may be of its history still.
+  void keep_inputs(const Run& run, int64_t head) const {
+    const int64_t dim = shape.head_dim, channels = shape.channels(), history = shape.history();
+    for (int64_t i = 0; i < history; ++i) {
+      const int64_t token = run.count - history + i;
+      const float* from =
+          token < 0 ? run.conv_history + (history + token) * channels : c0 + (run.first_row + token) * channels;
+      std::copy_n(from + head * dim, dim, run.conv_history + i * channels + head * dim);
+    }
+  }
+
+  // The run's last delayed values of one KV head.
+  void keep_values(const Run& run, int64_t kv_head) const {
+    const int64_t half_values = shape.kv_width() / 2, now = from_current(kv_head);
+    const int64_t first = kv_head * shape.head_dim + now - half_values;
+    if (now == shape.head_dim) return;
+    std::copy_n(value_delayed + (run.first_row + run.count - 1) * half_values + first, shape.head_dim - now,
+                run.delayed_value + first);
+  }
+
+  // Values: the first half of the channels from this token, the second half from the one before. Of a head's, how many
+  // are of this token.
+  int64_t from_current(int64_t kv_head) const {
+    return std::clamp<int64_t>(shape.kv_width() / 2 - kv_head * shape.head_dim, 0, shape.head_dim);
+  }
 };
 
 void CpuBackend::cca(const CcaShape& s, const CcaWeights& w, std::span<const Run> runs, const float* c0,
@@ -38,17 +64,16 @@ void CpuBackend::cca(const CcaShape& s, const CcaWeights& w, std::span<const Run
       },
       1);
 
-  // Each run's last `history` inputs, some of which may be of its history still.
-  const int64_t channels = s.channels(), history = s.history(), half_values = s.kv_width() / 2;
-  spread(static_cast<int64_t>(runs.size()), history * channels, [&](int64_t begin, int64_t end, int) {
-    for (int64_t r = begin; r < end; ++r) {
-      const Run& run = runs[static_cast<size_t>(r)];
-      const int64_t added = std::min(history, run.count), kept = history - added, end_row = run.first_row + run.count;
-      float* kept_end = std::copy_n(run.conv_history + added * channels, kept * channels, run.conv_history);
-      std::copy_n(c0 + (end_row - added) * channels, added * channels, kept_end);
-      std::copy_n(value_delayed + (end_row - 1) * half_values, half_values, run.delayed_value);
+  // Runs that no block had whole.
+  int64_t first = 0;
+  for (const Run& run : runs) {
+    const int64_t last = first + run.count - 1;
+    if (first / block != last / block) {
+      for (int64_t head = 0; head < heads; ++head) call.keep_inputs(run, head);
+      for (int64_t kv_head = 0; kv_head < s.num_kv_heads; ++kv_head) call.keep_values(run, kv_head);
     }
-  });
+    first = last + 1;
+  }
 }
 
 void CpuBackend::cca_block(const Cca& call, int64_t begin, int64_t end, int64_t head, int worker) {
@@ -109,6 +134,11 @@ void CpuBackend::cca_block(const Cca& call, int64_t begin, int64_t end, int64_t 
   const int64_t group = s.num_heads / s.num_kv_heads, kv_head = head - s.num_heads, half_values = s.kv_width() / 2;
   const bool query = kv_head < 0;
   const int64_t pairs = s.rotary_dims / 2;
+  // Runs that lie in this block keep their history here: each worker then finds that of its heads near.
+  const auto whole_run_ends = [&](int64_t i) {
+    const ConvToken& token = conv_tokens_[static_cast<size_t>(i)];
+    return token.index == token.run->count - 1 && i - token.index >= begin;
+  };
   for (int64_t i = begin; i < end; ++i) {
     const Run& run = *conv_tokens_[static_cast<size_t>(i)].run;
     const int64_t index = conv_tokens_[static_cast<size_t>(i)].index, row = run.first_row + index;
@@ -121,6 +151,7 @@ void CpuBackend::cca_block(const Cca& call, int64_t begin, int64_t end, int64_t 
     if (!query) factor *= w.temperature[kv_head];
     kernels_.rotate(x, factor, call.cos + row * pairs, call.sin + row * pairs, pairs,
                     query ? call.q_out + row * s.q_width() + head * dim : x, dim);
+    if (whole_run_ends(i)) call.keep_inputs(run, head);
     if (query) continue;
 
     const auto store = [&](const float* values, std::byte* slot) {
@@ -128,13 +159,13 @@ void CpuBackend::cca_block(const Cca& call, int64_t begin, int64_t end, int64_t 
       store_kv(run.cache.type, values, dim, slot);
     };
     store(x, run.cache.key(kv_head, run.start + index));
-    // Values: the first half of the channels from this token, the second half from the one before.
     const float* delayed = index == 0 ? run.delayed_value : call.value_delayed + (row - 1) * half_values;
-    const int64_t now = std::clamp<int64_t>(half_values - kv_head * dim, 0, dim);
+    const int64_t now = call.from_current(kv_head);
     // Into the place of the key, which is stored.
     if (now > 0) std::copy_n(call.value_current + row * half_values + kv_head * dim, now, x);
     if (now < dim) std::copy_n(delayed + (kv_head * dim + now - half_values), dim - now, x + now);
     store(x, run.cache.value(kv_head, run.start + index));
+    if (whole_run_ends(i)) call.keep_values(run, kv_head);
   }
 }
 
