@@ -1,5 +1,4 @@
-// The products that attention of several tokens is made of, by AMX's tiles or by AVX512_BF16's vectors. Included only
-// by
+// The products that attention of several tokens is made of, by AMX's tiles or by AVX512_BF16's vectors. Included only by
 // *_isa.cc that are compiled for one of them.
 #pragma once
 
