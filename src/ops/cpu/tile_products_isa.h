@@ -1,5 +1,5 @@
-// The products that attention of several tokens is made of, by AMX's tiles or by AVX512_BF16's vectors. Included only by
-// *_isa.cc that are compiled for one of them.
+// The products that attention of several tokens is made of, by AMX's tiles or by AVX512_BF16's vectors. Included by
+// *_isa.cc only that are compiled for one of them.
 #pragma once
 
 #include "ops/cpu/tiles.h"
