@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import threading
+import time
 import urllib.request
 
 
@@ -53,3 +54,11 @@ class Server:
 
     def metric(self, name):
         return float(re.search(rf"^{name} (\S+)$", self.get("/metrics"), re.M)[1])
+
+    def settled(self, name, value, seconds=60):
+        """The metric once it is `value`, or what it still is after so long: a client has its answer a moment before the
+        thread that handled the request lets go of it, so what is counted at rest is asked for until it is."""
+        end = time.monotonic() + seconds
+        while (now := self.metric(name)) != value and time.monotonic() < end:
+            time.sleep(0.01)
+        return now

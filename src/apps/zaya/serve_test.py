@@ -55,7 +55,7 @@ class Serve(unittest.TestCase):
             connection.request("GET", "/health")
             self.assertEqual(json.load(connection.getresponse()), {"status": "ok"})
             connection.close()
-            self.assertEqual(server.metric("zaya_choices_finished_total"), 2)
+            self.assertEqual(server.settled("zaya_choices_finished_total", 2), 2)
             self.assertEqual(server.stop(), 0)
             lines = server.log()
             self.assertEqual([line["id"] for line in lines][-1], "abc")
@@ -122,7 +122,7 @@ class Serve(unittest.TestCase):
             while status == 429:
                 status, _ = post(server, "/v1/chat/completions", {**body, "markovian_rsa": {**run, "max_seconds": 0}})
             self.assertEqual(status, 200)
-            self.assertEqual(server.metric("zaya_choices_running"), 0)
+            self.assertEqual(server.settled("zaya_choices_running", 0), 0)
             self.assertEqual(server.stop(), 0)
 
     def test_sigterm_lets_a_stream_end(self):
@@ -165,8 +165,8 @@ class Serve(unittest.TestCase):
                     except OSError:
                         pass  # reset while we were still sending
             self.assertEqual(post(server, "/v1/chat/completions", {**QUESTION, "max_tokens": 2})[0], 200)
-            self.assertEqual(server.metric("zaya_choices_running"), 0)
-            self.assertEqual(server.metric("zaya_body_memory_bytes"), 0)
+            self.assertEqual(server.settled("zaya_choices_running", 0), 0)
+            self.assertEqual(server.settled("zaya_body_memory_bytes", 0), 0)
             self.assertEqual(server.stop(), 0)
 
     def test_options_that_make_no_sense(self):
