@@ -149,7 +149,7 @@ Header header_for(const model::StateShape& shape, uint64_t fingerprint) {
   return header;
 }
 
-Status write_all(Stream& file, const PrefixTree& tree, Header header) {
+Status write_all(Stream& file, const PrefixTree& tree, Header header, int64_t planes) {
   const std::vector<const PrefixTree::Node*> order = tree.by_recency();
   std::unordered_map<const model::Page*, int64_t> pages;
   for (const PrefixTree::Node* node : order) pages.try_emplace(node->page.get(), static_cast<int64_t>(pages.size()));
@@ -170,7 +170,7 @@ Status write_all(Stream& file, const PrefixTree& tree, Header header) {
     ZAYA_RETURN_IF_ERROR(file.write(bytes_of(head)));
     if (head.page == pages_written) {
       ++pages_written;
-      ZAYA_RETURN_IF_ERROR(file.write({node->page->data(), static_cast<size_t>(header.page_bytes)}));
+      for (int64_t i = 0; i < planes; ++i) ZAYA_RETURN_IF_ERROR(file.write(node->page->plane(i)));
     }
     ZAYA_RETURN_IF_ERROR(file.write(std::as_bytes(std::span(node->snapshot.history))));
     ZAYA_RETURN_IF_ERROR(file.write(std::as_bytes(std::span(node->snapshot.delayed))));
@@ -195,7 +195,7 @@ Status read_node(Stream& file, PrefixTree& tree, model::PagePool& pool, const He
   if (head.page == static_cast<int64_t>(pages.size())) {
     std::shared_ptr<model::Page> page = pool.allocate();
     if (page == nullptr) return Status(Code::resource_exhausted, "no memory for the prefix cache");
-    ZAYA_RETURN_IF_ERROR(file.read({page->data(), static_cast<size_t>(header.page_bytes)}));
+    for (int64_t i = 0; i < pool.planes(); ++i) ZAYA_RETURN_IF_ERROR(file.read(page->plane(i)));
     pages.push_back(std::move(page));
   }
   model::Snapshot snapshot;
@@ -259,7 +259,7 @@ Status save_prefixes(const PrefixTree& tree, const model::StateShape& shape, uin
                   "give each process a cache file of its own");
   }
   if (::ftruncate(file.fd(), 0) != 0) return file.failure("write");
-  if (const Status status = write_all(file, tree, header_for(shape, fingerprint)); !status.ok()) {
+  if (const Status status = write_all(file, tree, header_for(shape, fingerprint), shape.page_planes()); !status.ok()) {
     ::unlink(unfinished.c_str());
     return status;
   }

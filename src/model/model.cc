@@ -12,7 +12,7 @@ Model::Model(const checkpoint::ModelConfig& config, const Options& options, std:
     : config_(config),
       backend_(std::move(backend)),
       state_shape_(std::make_shared<const StateShape>(config_, options.kv)),
-      page_pool_(std::make_shared<PagePool>(state_shape_->page_bytes())) {}
+      page_pool_(std::make_shared<PagePool>(state_shape_->page_planes(), state_shape_->plane_bytes())) {}
 
 Result<std::unique_ptr<Model>> Model::load(checkpoint::Checkpoint checkpoint, std::unique_ptr<ops::Backend> backend,
                                            const Options& options) {

@@ -9,7 +9,12 @@ namespace zaya::model {
 namespace {
 
 TEST(PagePool, PagesDoNotOverlapAndComeBack) {
-  const auto pool = std::make_shared<PagePool>(320 << 10);
+  const auto pool = std::make_shared<PagePool>(20, 16 << 10);
+  const auto fill = [&](const Page& page, int64_t i) {
+    for (int64_t plane = 0; plane < pool->planes(); ++plane) {
+      std::ranges::fill(page.plane(plane), static_cast<std::byte>(i + plane));
+    }
+  };
   const int64_t slab = pool->slab_pages(), count = 3 * slab;
   EXPECT_GT(slab, 1);
   std::vector<std::shared_ptr<Page>> pages;
@@ -17,13 +22,17 @@ TEST(PagePool, PagesDoNotOverlapAndComeBack) {
     pages.push_back(pool->allocate());
     ASSERT_NE(pages.back(), nullptr);
     EXPECT_EQ(reinterpret_cast<uintptr_t>(pages.back()->data()) % 64, 0u);
-    std::fill_n(pages.back()->data(), pool->page_bytes(), static_cast<std::byte>(i));
+    fill(*pages.back(), i);
   }
   for (int64_t i = 0; i < count; ++i) {
-    const std::byte* data = pages[static_cast<size_t>(i)]->data();
-    const auto bytes = static_cast<size_t>(pool->page_bytes());
-    EXPECT_EQ(std::count(data, data + bytes, static_cast<std::byte>(i)), pool->page_bytes()) << i;
+    for (int64_t plane = 0; plane < pool->planes(); ++plane) {
+      const std::span<std::byte> bytes = pages[static_cast<size_t>(i)]->plane(plane);
+      EXPECT_EQ(std::ranges::count(bytes, static_cast<std::byte>(i + plane)), pool->plane_bytes()) << i;
+    }
   }
+  EXPECT_EQ(pages[1]->plane(3).data(), pages[0]->plane(3).data() + pool->plane_bytes()) << "planes lie page by page";
+  pages[0]->copy(*pages[1]);
+  EXPECT_TRUE(std::ranges::equal(pages[0]->plane(19), pages[1]->plane(19)));
   EXPECT_EQ(pool->live(), count);
   EXPECT_EQ(pool->slabs(), 3);
 
@@ -41,7 +50,7 @@ TEST(PagePool, PagesDoNotOverlapAndComeBack) {
 }
 
 TEST(PagePool, LargePagesHaveASlabEach) {
-  const auto pool = std::make_shared<PagePool>(20 << 20);
+  const auto pool = std::make_shared<PagePool>(20, 1 << 20);
   const auto first = pool->allocate(), second = pool->allocate();
   ASSERT_TRUE(first != nullptr && second != nullptr);
   EXPECT_EQ(pool->slab_pages(), 1);
@@ -50,7 +59,7 @@ TEST(PagePool, LargePagesHaveASlabEach) {
 
 // Of a size that no system has: null, and the pool stays as it was.
 TEST(PagePool, NoMemoryIsNoPage) {
-  const auto pool = std::make_shared<PagePool>(int64_t{1} << 60);
+  const auto pool = std::make_shared<PagePool>(1, int64_t{1} << 60);
   EXPECT_EQ(pool->allocate(), nullptr);
   EXPECT_EQ(pool->live(), 0);
   EXPECT_EQ(pool->slabs(), 0);

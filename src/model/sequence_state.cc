@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cassert>
-#include <cstring>
 #include <new>
 
 namespace zaya::model {
@@ -98,7 +97,7 @@ Status SequenceState::reserve(int64_t count) {
   if (must_copy()) {
     const size_t last = static_cast<size_t>(length_ / ops::kPageTokens);
     ZAYA_ASSIGN(std::shared_ptr<Page> page, allocate());
-    std::memcpy(page->data(), uses_[last].page()->data(), static_cast<size_t>(shape_->page_bytes()));
+    page->copy(*uses_[last].page());
     pages_[last] = reinterpret_cast<float*>(page->data());
     uses_[last] = PageUse(std::move(page));
   }
@@ -121,10 +120,11 @@ ops::Run SequenceState::layer_run(int64_t layer, int64_t first_row, int64_t coun
   run.count = count;
   run.start = length_;
   run.cache.pages = pages_;
-  run.cache.layer_offset = layer * shape_->layer_page_floats();
+  run.cache.first_plane = layer * 2 * shape_->num_kv_heads;
   run.cache.num_kv_heads = shape_->num_kv_heads;
   run.cache.head_dim = shape_->head_dim;
   run.cache.type = shape_->kv_type;
+  run.cache.plane_stride = pool_->plane_stride();
   run.conv_history = state_.history.data() + layer * shape_->history_floats;
   run.delayed_value = state_.delayed.data() + layer * shape_->delayed_floats;
   return run;

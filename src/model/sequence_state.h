@@ -31,10 +31,9 @@ struct StateShape {
   int64_t history_floats;  // conv history of one layer: some c0 vectors
   int64_t delayed_floats;  // delayed value of one layer
 
-  int64_t layer_page_floats() const {
-    return 2 * num_kv_heads * ops::kPageTokens * ops::kv_slot_bytes(kv_type, head_dim) / 4;
-  }
-  int64_t page_bytes() const { return layers * layer_page_floats() * static_cast<int64_t>(sizeof(float)); }
+  int64_t page_planes() const { return layers * 2 * num_kv_heads; }
+  int64_t plane_bytes() const { return ops::kv_plane_bytes(kv_type, head_dim); }
+  int64_t page_bytes() const { return page_planes() * plane_bytes(); }
   int64_t snapshot_floats() const { return layers * (history_floats + delayed_floats); }
   int64_t snapshot_bytes() const { return snapshot_floats() * static_cast<int64_t>(sizeof(float)); }
 };

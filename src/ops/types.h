@@ -48,24 +48,27 @@ struct ResidualScales {  // all [width]
   const float* residual_bias = nullptr;
 };
 
-// Keys and values of one sequence, in pages of kPageTokens positions. Within a page, one layer's slice is
-// [K or V][kv head][position], a slot each (ops/kv.h).
+// Keys and values of one sequence, in pages of kPageTokens positions. A page has a plane of that many slots (ops/kv.h)
+// for each [layer][K or V][kv head].
 inline constexpr int64_t kPageTokens = 64;
+constexpr int64_t kv_plane_bytes(KvType type, int64_t head_dim) { return kPageTokens * kv_slot_bytes(type, head_dim); }
 
 struct LayerCache {
-  std::span<float* const> pages;  // base of each page
-  int64_t layer_offset = 0;       // floats from the page's base to this layer's slice
+  std::span<float* const> pages;  // first plane of each page
+  int64_t first_plane = 0;        // this layer's
   int64_t num_kv_heads = 0;
   int64_t head_dim = 0;
   KvType type = KvType::f32;
+  int64_t plane_stride = 0;  // bytes from one plane of a page to the next; 0 where they lie side by side
 
   std::byte* key(int64_t kv_head, int64_t position) const { return slot(kv_head, position); }
   std::byte* value(int64_t kv_head, int64_t position) const { return slot(num_kv_heads + kv_head, position); }
 
  private:
   std::byte* slot(int64_t plane, int64_t position) const {
-    return reinterpret_cast<std::byte*>(pages[static_cast<size_t>(position / kPageTokens)] + layer_offset) +
-           (plane * kPageTokens + position % kPageTokens) * kv_slot_bytes(type, head_dim);
+    const int64_t stride = plane_stride != 0 ? plane_stride : kv_plane_bytes(type, head_dim);
+    return reinterpret_cast<std::byte*>(pages[static_cast<size_t>(position / kPageTokens)]) +
+           (first_plane + plane) * stride + position % kPageTokens * kv_slot_bytes(type, head_dim);
   }
 };
 
