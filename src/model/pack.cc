@@ -11,6 +11,7 @@
 #include "checkpoint/safetensors_writer.h"
 #include "model/weight_source.h"
 #include "model/weights.h"
+#include "ops/packed/coarse.h"
 #include "ops/packed/codec.h"
 
 namespace zaya::model {
@@ -40,8 +41,10 @@ class Declaring final : public WeightSource {
       packed_.push_back({name + "." + ops::weight_type_name(type), DType::u8, {ops::packed_bytes(type, rows, cols)}});
       others_.push_back({name + ".row_scale", DType::f32, {rows}});
       if (name == head_ && type == ops::WeightType::q8) {
-        packed_.push_back({coarse_name(name), DType::u8, {ops::packed_bytes(kCoarse, rows, cols)}});
-        others_.push_back({coarse_error_name(name), DType::f32, {rows}});
+        packed_.push_back({coarse_name(name), DType::u8, {ops::coarse_bytes(rows, cols)}});
+        others_.push_back({coarse_name(name, "column_scale"), DType::f32, {cols}});
+        others_.push_back({coarse_name(name, "row_scale"), DType::f32, {rows}});
+        others_.push_back({coarse_name(name, "error"), DType::f32, {rows}});
       }
     }
     return {};
@@ -115,11 +118,12 @@ class Writing final : public WeightSource {
 
  private:
   void append_coarse(const ops::Matrix& exact) {
-    std::vector<std::byte> bytes(static_cast<size_t>(ops::packed_bytes(kCoarse, exact.rows, exact.cols)));
-    std::vector<float> errors(static_cast<size_t>(exact.rows));
-    coarsen(exact, team_, bytes.data(), errors.data());
-    append(bytes);
-    keep_for_later(errors);
+    std::vector<std::byte> copy(static_cast<size_t>(ops::coarse_bytes(exact.rows, exact.cols)));
+    const CoarseFloats floats = coarsen(exact, team_, copy.data());
+    append(copy);
+    for (const std::vector<float>* some : {&floats.column_scale, &floats.row_scale, &floats.error}) {
+      keep_for_later(*some);
+    }
   }
 
   void keep_for_later(std::span<const float> values) { later_.insert(later_.end(), values.begin(), values.end()); }

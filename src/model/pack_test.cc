@@ -56,7 +56,7 @@ TEST_P(PackTest, EqualsPackingOnTheWay) {
 
     // The head's coarse copy too, out of the file or made while loading.
     packed = PackedCheckpoint::open(directory.path() / "packed");
-    const std::string coarse = std::string(head_name(packed->config())) + ".coarse.q4";
+    const std::string coarse = std::string(head_name(packed->config())) + ".coarse.q3";
     EXPECT_EQ(packed->find(coarse) != nullptr, preset != Preset::bf16);
     const Options two_stages{.preset = preset, .two_stage_head = true};
     const auto coarse_file = Model::load(std::move(*packed), backend(), two_stages).value();
@@ -153,11 +153,14 @@ TEST_F(DamagedPack, HeadOfAnOlderFileIsCopiedWhileLoading) {
   EXPECT_EQ(open({.two_stage_head = true}).code(), Code::not_found);
 }
 
-TEST_F(DamagedPack, CoarseHeadWithoutItsErrors) {
-  rewrite([](auto& t) {
-    if (t.name.ends_with(".coarse.error")) t.name.clear();
-  });
-  EXPECT_EQ(open({.two_stage_head = true}).code(), Code::not_found);
+TEST_F(DamagedPack, CoarseHeadWithoutItsFloats) {
+  for (const char* name : {".coarse.error", ".coarse.row_scale", ".coarse.column_scale"}) {
+    rewrite([&](auto& t) {
+      if (t.name.ends_with(".gone")) t.name.resize(t.name.size() - 5);  // the one before is back
+      if (t.name.ends_with(name)) t.name += ".gone";
+    });
+    EXPECT_EQ(open({.two_stage_head = true}).code(), Code::not_found) << name;
+  }
 }
 
 TEST_F(DamagedPack, NeedsItsFactors) {

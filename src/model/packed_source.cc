@@ -3,11 +3,10 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
-#include <utility>
 
 #include "cpu/topology.h"
 #include "model/weight_source.h"
-#include "ops/packed/layout.h"
+#include "ops/packed/coarse.h"
 
 namespace zaya::model {
 namespace {
@@ -42,13 +41,16 @@ class PackedSource final : public WeightSource {
 
   void add_coarse_head(const std::string& name, ops::Head& head, int threads) override {
     if (head.exact.type != ops::WeightType::q8) return;
-    // Models packed before the copy was kept in the file have none.
+    // Models packed before this copy was kept in the file have none, or one in four bits.
     if (checkpoint_.find(coarse_name(name)) == nullptr) return WeightSource::add_coarse_head(name, head, threads);
-    ops::Matrix coarse =
-        packed_matrix(kCoarse, coarse_name(name), coarse_error_name(name), head.exact.rows, head.exact.cols);
-    if (coarse.data == nullptr) return;
-    head.coarse_error = std::exchange(coarse.row_scale, head.exact.row_scale);
-    head.coarse = coarse;
+    const int64_t rows = head.exact.rows, cols = head.exact.cols;
+    const Tensor* stored = find(coarse_name(name), DType::u8, ops::coarse_bytes(rows, cols));
+    if (stored == nullptr) return;
+    const ops::CoarseHead coarse{.data = placed(*stored, ops::blocks_of(rows), ops::coarse_block_bytes(cols)),
+                                 .column_scale = vector(coarse_name(name, "column_scale"), cols),
+                                 .row_scale = vector(coarse_name(name, "row_scale"), rows),
+                                 .error = vector(coarse_name(name, "error"), rows)};
+    if (status().ok()) head.coarse = coarse;
   }
 
  private:
@@ -58,21 +60,22 @@ class PackedSource final : public WeightSource {
     const Tensor* bytes = find(bytes_name, DType::u8, ops::packed_bytes(type, rows, cols));
     const Tensor* floats = find(floats_name, DType::f32, rows);
     if (bytes == nullptr || floats == nullptr) return {};
-    if (!copies_ && is_aligned(*bytes, kAlignment) && is_aligned(*floats, alignof(float))) {
-      return {.data = bytes->data.data(),
-              .type = type,
-              .rows = rows,
-              .cols = cols,
-              .row_scale = reinterpret_cast<const float*>(floats->data.data())};
-    }
-    std::byte* copy = nullptr;
-    float* row_floats = nullptr;
-    const ops::Matrix matrix = packed(type, rows, cols, copy, row_floats);
-    if (matrix.data == nullptr) return matrix;
-    copy_blocks(bytes->data.data(), ops::blocks_of(rows), ops::block_bytes(type, cols), copy);
-    std::memcpy(row_floats, floats->data.data(), floats->data.size());
-    checkpoint_.release(*bytes);
-    return matrix;
+    const std::byte* data = placed(*bytes, ops::blocks_of(rows), ops::block_bytes(type, cols));
+    if (data == nullptr) return {};
+    const float* row_scale = !copies_ && is_aligned(*floats, alignof(float))
+                                 ? reinterpret_cast<const float*>(floats->data.data())
+                                 : keep(to_f32(*floats));
+    return {.data = data, .type = type, .rows = rows, .cols = cols, .row_scale = row_scale};
+  }
+
+  // A tensor of blocks where it lies, or a copy of it; null after a failure.
+  const std::byte* placed(const Tensor& stored, int64_t blocks, int64_t block_bytes) {
+    if (!copies_ && is_aligned(stored, kAlignment)) return stored.data.data();
+    std::byte* copy = allocate(blocks * block_bytes);
+    if (copy == nullptr) return nullptr;
+    copy_blocks(stored.data.data(), blocks, block_bytes, copy);
+    checkpoint_.release(stored);
+    return copy;
   }
 
   // What the kernels read packed bytes as. `zaya pack` puts them at multiples of 64, once it did not.

@@ -48,37 +48,43 @@ ops::Matrix WeightSource::packed(ops::WeightType type, int64_t rows, int64_t col
                                  float*& row_scale) {
   ops::Matrix matrix;
   if (!status_.ok()) return matrix;
-  Result<cpu::Pages> pages = cpu::Pages::allocate(static_cast<size_t>(ops::packed_bytes(type, rows, cols)));
-  if (!pages.ok()) return fail(pages.status()), matrix;
-  bytes = memory_.pages.emplace_back(std::move(pages).value()).data();
+  bytes = allocate(ops::packed_bytes(type, rows, cols));
+  if (bytes == nullptr) return matrix;
   row_scale = memory_.floats.emplace_back(static_cast<size_t>(rows)).data();
   return {.data = bytes, .type = type, .rows = rows, .cols = cols, .row_scale = row_scale};
 }
 
-void WeightSource::coarsen(const ops::Matrix& exact, cpu::ThreadTeam& team, std::byte* bytes, float* errors) {
+std::byte* WeightSource::allocate(int64_t bytes) {
+  Result<cpu::Pages> pages = cpu::Pages::allocate(static_cast<size_t>(bytes));
+  if (!pages.ok()) return fail(pages.status()), nullptr;
+  return memory_.pages.emplace_back(std::move(pages).value()).data();
+}
+
+WeightSource::CoarseFloats WeightSource::coarsen(const ops::Matrix& exact, cpu::ThreadTeam& team, std::byte* bytes) {
+  const auto rows = static_cast<size_t>(exact.rows);
+  CoarseFloats floats{std::vector<float>(static_cast<size_t>(exact.cols)), std::vector<float>(rows),
+                      std::vector<float>(rows)};
+  ops::coarse_columns(exact, floats.column_scale.data());
   team.parallel_for(ops::blocks_of(exact.rows), 16, [&](int64_t begin, int64_t end, int) {
     for (int64_t b = begin; b < end; ++b) {
-      float error[ops::kBlockRows];
-      ops::coarsen_block(exact.data + b * ops::block_bytes(exact.type, exact.cols), exact.cols,
-                         bytes + b * ops::block_bytes(kCoarse, exact.cols), error);
-      for (int64_t r = b * ops::kBlockRows; r < std::min(exact.rows, (b + 1) * ops::kBlockRows); ++r) {
-        errors[r] = error[r % ops::kBlockRows] * std::abs(exact.row_scale[r]);
-      }
+      const int64_t first = b * ops::kBlockRows;
+      ops::coarsen_block(exact, first, floats.column_scale.data(), bytes + b * ops::coarse_block_bytes(exact.cols),
+                         floats.row_scale.data() + first, floats.error.data() + first);
     }
   });
+  return floats;
 }
 
 void WeightSource::add_coarse_head(const std::string&, ops::Head& head, int threads) {
-  if (head.exact.type != ops::WeightType::q8) return;
-  std::byte* bytes = nullptr;
-  float* errors = nullptr;
-  ops::Matrix coarse = packed(kCoarse, head.exact.rows, head.exact.cols, bytes, errors);
-  if (coarse.data == nullptr) return;
+  if (head.exact.type != ops::WeightType::q8 || !status_.ok()) return;
+  std::byte* copy = allocate(ops::coarse_bytes(head.exact.rows, head.exact.cols));
+  if (copy == nullptr) return;
   cpu::ThreadTeam team(threads);
-  coarsen(head.exact, team, bytes, errors);
-  coarse.row_scale = head.exact.row_scale;
-  head.coarse = coarse;
-  head.coarse_error = errors;
+  CoarseFloats floats = coarsen(head.exact, team, copy);
+  head.coarse = {.data = copy,
+                 .column_scale = keep(std::move(floats.column_scale)),
+                 .row_scale = keep(std::move(floats.row_scale)),
+                 .error = keep(std::move(floats.error))};
 }
 
 namespace {

@@ -43,7 +43,7 @@ class WeightSource {
   virtual ops::Matrix matrix(const std::string& name, int64_t rows, int64_t cols) = 0;
   virtual std::vector<float> values(const std::string& name, int64_t elements) = 0;
 
-  // Gives an 8-bit head, whose matrix has this name, its 4-bit copy; other heads stay as they are, in one stage.
+  // Gives an 8-bit head, whose matrix has this name, its 3-bit copy; other heads stay as they are, in one stage.
   virtual void add_coarse_head(const std::string& name, ops::Head& head, int threads);
 
  protected:
@@ -57,11 +57,17 @@ class WeightSource {
     if (status_.ok()) status_ = std::move(status);
   }
 
-  // The head's 4-bit copy, and where the length of each row's error is kept.
-  static constexpr ops::WeightType kCoarse = ops::WeightType::q4;
-  static void coarsen(const ops::Matrix& exact, cpu::ThreadTeam& team, std::byte* bytes, float* errors);
-  static std::string coarse_name(const std::string& name) { return name + ".coarse.q4"; }
-  static std::string coarse_error_name(const std::string& name) { return name + ".coarse.error"; }
+  // The head's 3-bit copy into `bytes`, and its scales and errors: hidden, vocab and vocab of them.
+  struct CoarseFloats {
+    std::vector<float> column_scale, row_scale, error;
+  };
+  static CoarseFloats coarsen(const ops::Matrix& exact, cpu::ThreadTeam& team, std::byte* bytes);
+  // What the copy and its floats are called in a file.
+  static std::string coarse_name(const std::string& name) { return name + ".coarse.q3"; }
+  static std::string coarse_name(const std::string& name, const char* floats) { return name + ".coarse." + floats; }
+
+  // Memory for so many bytes, in huge pages; null after a failure.
+  std::byte* allocate(int64_t bytes);
 
   const Preset preset_;
 

@@ -71,18 +71,26 @@ struct Projection {
   int64_t stride = 0;
 };
 
+// The head's matrix in few bits (packed/coarse.h).
+struct CoarseHead {
+  const std::byte* data = nullptr;      // null: there is none
+  const float* column_scale = nullptr;  // [hidden]
+  const float* row_scale = nullptr;     // [vocab]
+  const float* error = nullptr;         // [vocab]: the length of what each row errs by
+};
+
 // The LM head. A coarse copy makes it two stages: the copy is read whole, and the rows that may be the likeliest token
 // are computed again from the exact weights. The others keep their coarse logits.
 struct Head {
-  Matrix exact;                         // [vocab, hidden]
-  const float* bias = nullptr;          // [vocab] or null
-  Matrix coarse;                        // as exact, in fewer bits; data is null: one stage
-  const float* coarse_error = nullptr;  // [vocab]: the length of what each row of coarse errs by (packed/coarse.h)
+  Matrix exact;                 // [vocab, hidden]
+  const float* bias = nullptr;  // [vocab] or null
+  CoarseHead coarse;
 };
 
 // A coarse logit errs by e·x, e the row's errors: these have nothing to do with x, so the error is of the size
-// |e||x|/√width. Rows within this many times that of being the likeliest are computed exactly.
-inline constexpr float kHeadMargin = 8;
+// |e||x|/√width, and normal. The likeliest token is missed when its own error is this many times as large: once in 10⁹
+// tokens.
+inline constexpr float kHeadMargin = 6;
 
 class Backend {
  public:

@@ -7,7 +7,7 @@
 #include <iterator>
 
 #include "checkpoint/synthetic.h"
-#include "ops/packed/layout.h"
+#include "ops/packed/coarse.h"
 
 namespace zaya::app {
 namespace {
@@ -65,8 +65,8 @@ double head_bytes(const model::Model& model) {
   const ops::Head& head = model.weights().head;
   const double exact = matrix_bytes(head.exact);
   if (head.coarse.data == nullptr) return exact;
-  const double rows = static_cast<double>(head.exact.rows), errors = rows * sizeof(float);
-  return matrix_bytes(head.coarse) + errors +
+  const double rows = static_cast<double>(head.exact.rows), floats = rows * 2 * sizeof(float);
+  return static_cast<double>(ops::coarse_bytes(head.exact.rows, head.exact.cols)) + floats +
          std::min(exact, exact / rows * static_cast<double>(model.exact_head_rows()));
 }
 

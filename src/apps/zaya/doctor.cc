@@ -84,7 +84,16 @@ text::Json machine_json(int threads) {
 
 struct Class {
   const char* name;
-  const ops::Matrix* matrix;  // a typical one
+  const ops::Matrix* matrix;        // a typical one
+  const ops::Head* head = nullptr;  // whose matrix it is, if it is the head's
+
+  std::string kernel(const ops::Backend& backend, int64_t n) const {
+    return head != nullptr ? backend.kernel_for_head(*head, n) : backend.kernel_for(*matrix, n);
+  }
+  std::string format() const {
+    const char* exact = ops::weight_type_name(matrix->type);
+    return head != nullptr && head->coarse.data != nullptr ? std::string("q3, ") + exact : exact;
+  }
 };
 
 std::vector<Class> classes(const model::Weights& w) {
@@ -93,7 +102,7 @@ std::vector<Class> classes(const model::Weights& w) {
           {"attention", &l.q},
           {"convolution", &l.cca.grouped},
           {"router", &l.router.down},
-          {"head", w.head.coarse.data != nullptr ? &w.head.coarse : &w.head.exact}};
+          {"head", &w.head.exact, &w.head}};
 }
 
 constexpr int64_t kRowCounts[] = {1, 4, 16, 512};
@@ -102,13 +111,9 @@ text::Json kernels_json(const model::Model& model) {
   text::Json result = text::Json::array();
   for (const Class& c : classes(model.weights())) {
     text::Json kernels = text::Json::object();
-    for (int64_t n : kRowCounts) {
-      kernels[std::to_string(n)] = std::string_view(c.name) == "head"
-                                       ? model.backend().kernel_for_head(model.weights().head, n)
-                                       : model.backend().kernel_for(*c.matrix, n);
-    }
+    for (int64_t n : kRowCounts) kernels[std::to_string(n)] = c.kernel(model.backend(), n);
     result.push_back({{"class", c.name},
-                      {"format", ops::weight_type_name(c.matrix->type)},
+                      {"format", c.format()},
                       {"rows", c.matrix->rows},
                       {"cols", c.matrix->cols},
                       {"kernel", kernels}});

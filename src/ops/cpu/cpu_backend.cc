@@ -43,10 +43,10 @@ void CpuBackend::spread(int64_t count, int64_t work, const Body& body, int64_t u
   team_.parallel_for(count, grain, body);
 }
 
-CpuBackend::Input CpuBackend::input_for(const Matrix& w, const float* x, int64_t n, CodeBits bits) {
+CpuBackend::Input CpuBackend::input_for(const Matrix& w, const float* x, int64_t n) {
   InputBuffers& buffers = input_buffers_[static_cast<size_t>(w.type)];
-  Input input{.x = x, .half = {}, .bytes = {}, .bits = bits};
-  if (const bool bytes = on_int8_tiles(w, n, bits); bytes || on_bf16_tiles(w, n, bits)) {
+  Input input{.x = x, .half = {}, .bytes = {}};
+  if (const bool bytes = on_int8_tiles(w, n); bytes || on_bf16_tiles(w, n)) {
     if (bytes) {
       input.bytes = {buffers.bytes.get(int8_tile_bytes(n, w.cols)), int8_chunks(w.cols)};
     } else {
@@ -55,11 +55,11 @@ CpuBackend::Input CpuBackend::input_for(const Matrix& w, const float* x, int64_t
     spread(n, w.cols, [&](int64_t begin, int64_t end, int) {
       fill_tiles(w, x + begin * w.cols, end - begin, w.cols, w.cols, input, begin, 0);
     });
-  } else if (on_codes(w, n, bits)) {
+  } else if (on_codes(w, n)) {
     input.across = superblocks_of(w.cols);
     CodeColumns* columns = buffers.codes.get(n * input.across);
     spread(n, w.cols, [&](int64_t begin, int64_t end, int) {
-      codes_->quantize(bits, w.type, x + begin * w.cols, end - begin, w.cols, w.cols, columns + begin * input.across,
+      codes_->quantize(bits_, w.type, x + begin * w.cols, end - begin, w.cols, w.cols, columns + begin * input.across,
                        input.across);
     });
     input.codes = columns;
@@ -100,7 +100,7 @@ void CpuBackend::multiply(const Matrix& w, const float* bias, int64_t begin, int
                                scratch(worker, int8_tile_scratch()));
   }
   if (x.codes != nullptr) {
-    return codes_->matmul(x.bits, w.type, data, end - begin, w.cols, row_scale, bias, x.codes, x.across, n, out,
+    return codes_->matmul(bits_, w.type, data, end - begin, w.cols, row_scale, bias, x.codes, x.across, n, out,
                           out_stride);
   }
   kernels_.packed_matmul(w.type, data, end - begin, w.cols, row_scale, bias, x.x, n, out, out_stride,
@@ -150,17 +150,13 @@ void CpuBackend::merge_norm(const ResidualScales& scales, const float* branch, i
 }
 
 void CpuBackend::project(std::span<const Projection> projections, const float* x, int64_t n) {
-  project_at(bits_, projections, x, n);
-}
-
-void CpuBackend::project_at(CodeBits bits, std::span<const Projection> projections, const float* x, int64_t n) {
   // The input in the form that each type of weights takes, made once.
   std::array<Input, kWeightTypes> inputs;
   std::vector<Task> tasks;
   int64_t rows = 0;
   for (const Projection& p : projections) {
     Input& input = inputs[static_cast<size_t>(p.w->type)];
-    if (input.x == nullptr) input = input_for(*p.w, x, n, bits);
+    if (input.x == nullptr) input = input_for(*p.w, x, n);
     rows += p.w->rows;
   }
   const int64_t pieces = team_.size() * 16;

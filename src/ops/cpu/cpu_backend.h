@@ -22,7 +22,7 @@ class CpuBackend final : public Backend {
 
   std::string name() const override;
   int threads() const override { return team_.size(); }
-  std::string kernel_for(const Matrix& w, int64_t n) const override { return kernel_at(bits_, w, n); }
+  std::string kernel_for(const Matrix& w, int64_t n) const override;
   std::string kernel_for_head(const Head& head, int64_t n) const override;
 
   void embed(const Matrix& embedding, std::span<const int32_t> tokens, const float* scale, const float* bias,
@@ -52,26 +52,21 @@ class CpuBackend final : public Backend {
     Bf16Tiles half = {};
     Int8Tiles bytes = {};
     const CodeColumns* codes = nullptr;
-    int64_t across = 0;                 // of codes, from one row to the next
-    CodeBits bits = CodeBits::fifteen;  // of codes
+    int64_t across = 0;  // of codes, from one row to the next
   };
 
-  // Which kernels take a product of this matrix with n rows of activations, 4- and 8-bit weights at `bits` each: tiles
-  // of bytes or of BF16, those for activations as codes, else FP32's.
-  bool on_int8_tiles(const Matrix& w, int64_t n, CodeBits bits) const {
-    return int8_tiles_ != nullptr && bits == CodeBits::eight && has_codes(w) && n >= int8_tiles_->fewest_rows;
+  // Which kernels take a product of this matrix with n rows of activations: tiles of bytes or of BF16, those for
+  // activations as codes, else FP32's.
+  bool on_int8_tiles(const Matrix& w, int64_t n) const {
+    return int8_tiles_ != nullptr && bits_ == CodeBits::eight && has_codes(w) && n >= int8_tiles_->fewest_rows;
   }
-  bool on_bf16_tiles(const Matrix& w, int64_t n, CodeBits bits) const {
-    if (tiles_ == nullptr || !is_packed(w.type) || on_int8_tiles(w, n, bits)) return false;
+  bool on_bf16_tiles(const Matrix& w, int64_t n) const {
+    if (tiles_ == nullptr || !is_packed(w.type) || on_int8_tiles(w, n)) return false;
     return n >= (codes_ != nullptr && has_codes(w) ? tiles_->fewest_rows_beside_codes : tiles_->fewest_rows);
   }
-  bool on_codes(const Matrix& w, int64_t n, CodeBits bits) const {
-    return codes_ != nullptr && has_codes(w) && !on_int8_tiles(w, n, bits) && !on_bf16_tiles(w, n, bits);
+  bool on_codes(const Matrix& w, int64_t n) const {
+    return codes_ != nullptr && has_codes(w) && !on_int8_tiles(w, n) && !on_bf16_tiles(w, n);
   }
-  // At the bits that this backend has by default.
-  bool on_int8_tiles(const Matrix& w, int64_t n) const { return on_int8_tiles(w, n, bits_); }
-  bool on_bf16_tiles(const Matrix& w, int64_t n) const { return on_bf16_tiles(w, n, bits_); }
-  bool on_codes(const Matrix& w, int64_t n) const { return on_codes(w, n, bits_); }
   bool on_tiles(const Matrix& w, int64_t n) const { return on_int8_tiles(w, n) || on_bf16_tiles(w, n); }
   static bool has_codes(const Matrix& w) { return w.type == WeightType::q4 || w.type == WeightType::q8; }
 
@@ -81,12 +76,7 @@ class CpuBackend final : public Backend {
     cpu::Buffer<std::byte> bytes;
     cpu::Buffer<CodeColumns> codes;
   };
-  Input input_for(const Matrix& w, const float* x, int64_t n, CodeBits bits);
-
-  std::string kernel_at(CodeBits bits, const Matrix& w, int64_t n) const;
-
-  // project() at other bits than this backend's.
-  void project_at(CodeBits bits, std::span<const Projection> projections, const float* x, int64_t n);
+  Input input_for(const Matrix& w, const float* x, int64_t n);
 
   // Rounds x [n, cols], row i at x + i · stride, into the tiles that `to` has for products with w, if any, from `row`
   // and `col` on.
@@ -112,6 +102,11 @@ class CpuBackend final : public Backend {
   // Spreads the tasks over the team; on the caller alone when all together are less than worth it.
   void run_tasks(const std::vector<Task>& tasks, int64_t work,
                  const std::function<void(const Task& task, int worker)>& body);
+
+  // The head's first stage: logits [n, vocab], and for each token what a row's error is to be multiplied with.
+  void coarse_logits(const Head& head, const float* x, int64_t n, float* logits, float* margin);
+  // Its second: each task's rows of the exact matrix for one token, in place of their coarse logits. Returns how many.
+  int64_t exact_logits(const Head& head, const std::vector<Task>& tasks, const float* x, int64_t n, float* logits);
 
   // parallel_for over `count` items of about `work` multiply-adds each, in multiples of `unit`; on the caller alone
   // when the whole is small.
@@ -176,7 +171,9 @@ class CpuBackend final : public Backend {
   // Buffers of one call, kept so that a decode step allocates nothing.
   cpu::Buffer<float> router_, gathered_, gate_, down_;
   cpu::Buffer<LogitBounds> head_bounds_;
-  cpu::Buffer<float> head_margin_, attend_partials_;
+  cpu::Buffer<int8_t> coarse_codes_;
+  cpu::Buffer<int32_t> coarse_sum_;
+  cpu::Buffer<float> coarse_scale_, head_margin_, attend_partials_;
   std::vector<ConvToken> conv_tokens_;
   std::vector<AttendPiece> pieces_;
   std::vector<AttendItem> items_;

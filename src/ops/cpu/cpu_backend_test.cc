@@ -1,4 +1,4 @@
-// What only the fast backend has: activations as codes, the head in two stages, long contexts in pieces, stored K/V.
+// What only the fast backend has: activations as codes, long contexts in pieces, stored K/V.
 #include "ops/cpu/cpu_backend.h"
 
 #include <gtest/gtest.h>
@@ -8,7 +8,6 @@
 #include <memory>
 
 #include "ops/backend_test_support.h"
-#include "ops/packed/coarse.h"
 #include "ops/reference/reference.h"
 
 namespace zaya::ops {
@@ -258,63 +257,6 @@ TEST_P(CpuBackendTest, ExpertsTakeCodes) {
       }
       EXPECT_LT(error, signal * noise) << width << " n " << n;
       EXPECT_GT(signal, 0);
-    }
-  }
-}
-
-// The coarse copy errs as much as its error lengths say, and the two-stage head's likeliest token is the full head's.
-TEST_P(CpuBackendTest, HeadInTwoStages) {
-  const int64_t rows = 1000, cols = 256, most = 40;  // as codes and on tiles
-  const PackedMatrix w(random_, rows, cols, WeightType::q8);
-  std::vector<std::byte> bytes(static_cast<size_t>(packed_bytes(WeightType::q4, rows, cols)));
-  Floats error(static_cast<size_t>(rows));
-  for (int64_t b = 0; b < blocks_of(rows); ++b) {
-    float lengths[kBlockRows];
-    coarsen_block(w.bytes.data() + b * block_bytes(WeightType::q8, cols), cols,
-                  bytes.data() + b * block_bytes(WeightType::q4, cols), lengths);
-    for (int64_t r = b * kBlockRows; r < std::min(rows, (b + 1) * kBlockRows); ++r) {
-      error[static_cast<size_t>(r)] = lengths[r % kBlockRows] * w.scales[static_cast<size_t>(r)];
-    }
-  }
-  const Floats bias = random_.floats(rows, 0.1f);
-  Head head{.exact = w.matrix, .bias = bias.data(), .coarse = w.matrix, .coarse_error = error.data()};
-  head.coarse.data = bytes.data();
-  head.coarse.type = WeightType::q4;
-  for (int64_t r = 0; r < rows; r += 37) {
-    double squares = 0, length = 0;
-    for (int64_t c = 0; c < cols; ++c) {
-      squares +=
-          std::pow(head.exact.at(r, c) - head.coarse.at(r, c), 2) + std::pow(kCoarseNoise * head.coarse.at(r, c), 2);
-      length += std::pow(head.exact.at(r, c), 2);
-    }
-    EXPECT_NEAR(std::sqrt(squares), error[static_cast<size_t>(r)], 1e-4);
-    EXPECT_LT(squares, length * 0.02);  // a 4-bit copy: 17 dB at least
-  }
-
-  Head full = head;
-  full.coarse = {};
-  // The first stage rounds activations to 8 bits wherever any may be rounded.
-  for (const int64_t n : {int64_t{1}, most}) {
-    EXPECT_EQ(bf16_->kernel_for_head(head, n), int8_->kernel_for(head.coarse, n));
-    EXPECT_EQ(bf16_->kernel_for_head(full, n), bf16_->kernel_for(head.exact, n));
-  }
-  for (Backend* backend : {fast_.get(), int8_.get(), bf16_.get()}) {
-    const Floats x = random_.floats(most * cols, 3);
-    Floats expected(static_cast<size_t>(most * rows)), actual = expected;
-    for (int64_t i = 0; i < most; ++i) {  // one at a time, as the second stage multiplies
-      EXPECT_EQ(backend->head(full, x.data() + i * cols, 1, expected.data() + i * rows), rows);
-    }
-    for (const int64_t n : {int64_t{3}, most}) {
-      const int64_t exact = backend->head(head, x.data(), n, actual.data());
-      EXPECT_GE(exact, n);
-      EXPECT_LT(exact, n * rows * 2 / 3);
-      for (int64_t i = 0; i < n; ++i) {
-        const float *e = expected.data() + i * rows, *a = actual.data() + i * rows;
-        const auto best = std::max_element(e, e + rows) - e;
-        EXPECT_EQ(best, std::max_element(a, a + rows) - a);
-        EXPECT_EQ(e[best], a[best]);  // to the bit: the same product
-        for (int64_t r = 0; r < rows; ++r) EXPECT_NEAR(e[r], a[r], 3.0 * 8 * error[static_cast<size_t>(r)]);
-      }
     }
   }
 }

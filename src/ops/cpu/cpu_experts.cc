@@ -121,7 +121,6 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
     input.x = gathered + task.row * hidden;
     input.codes = on_codes(expert.gate, task.count) ? code_input + task.row * across : nullptr;
     input.across = across;
-    input.bits = bits_;
     const bool code_output = on_codes(expert.down, task.count);
     const Input tile_output = tiles_of(expert.down, tile_gate, task.matrix);
     // A strip of weight rows at a time, so that gate and up meet in cache. It goes to memory as the next product's kind
@@ -150,7 +149,6 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
     input.x = gate + task.row * width;
     input.codes = on_codes(w, task.count) ? code_gate + task.row * across_gate : nullptr;
     input.across = across_gate;
-    input.bits = bits_;
     multiply(w, nullptr, task.begin, task.end, input, task.count, down + task.row * hidden + task.begin, hidden,
              worker);
   });

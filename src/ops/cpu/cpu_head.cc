@@ -1,7 +1,12 @@
 // The LM head in two stages.
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <numeric>
+#include <span>
+#include <vector>
 
+#include "ops/cpu/coarse_kernels.h"
 #include "ops/cpu/cpu_backend.h"
 
 namespace zaya::ops {
@@ -10,25 +15,128 @@ namespace {
 // Rows whose bounds are kept together; blocks are looked at only where such a segment may hold the likeliest token.
 constexpr int64_t kSegmentRows = 16 * kBlockRows;
 
+// Blocks that are computed exactly to learn what the likeliest token's logit is at least.
+constexpr int64_t kFirstBlocks = 4;
+
+// Tokens that go through the copy together: `count` from `first` on, their codes from `codes` on.
+struct CoarsePart {
+  int64_t first = 0, count = 0, codes = 0;
+};
+
+std::vector<CoarsePart> equal_parts(const CoarseKernels& kernels, int64_t n, int64_t supers) {
+  std::vector<CoarsePart> parts(static_cast<size_t>((n + kernels.tokens - 1) / kernels.tokens));
+  const auto count = static_cast<int64_t>(parts.size());
+  int64_t codes = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t first = n * i / count, tokens = n * (i + 1) / count - first;
+    parts[static_cast<size_t>(i)] = {.first = first, .count = tokens, .codes = codes};
+    codes += supers * kernels.rows_of(tokens) * kBlockCols;
+  }
+  return parts;
+}
+
+// One token: codes of superblock s to codes + s · stride.
+struct Rounded {
+  float scale = 0;
+  int32_t sum = 0;
+  float length = 0, error = 0;  // of the activation with the columns' scales in it, and of what rounding changed
+};
+Rounded round_token(const float* x, const float* column_scale, int64_t cols, int8_t* codes, int64_t stride,
+                    float* scaled) {
+  float greatest = 0, squares = 0;
+  for (int64_t c = 0; c < cols; ++c) {
+    scaled[c] = x[c] * column_scale[c];
+    greatest = std::max(greatest, std::fabs(scaled[c]));
+    squares += scaled[c] * scaled[c];
+  }
+  std::fill(scaled + cols, scaled + superblocks_of(cols) * kBlockCols, 0.0f);
+  Rounded result{.scale = greatest / 127, .length = std::sqrt(squares)};
+  // A token that is not finite has NaN for all its logits, in both stages.
+  const bool finite = std::isfinite(squares);
+  if (!finite) result.scale = std::numeric_limits<float>::quiet_NaN();
+  const float inverse = finite && greatest > 0 ? 127 / greatest : 0;
+  float errors = 0;
+  for (int64_t c = 0; c < superblocks_of(cols) * kBlockCols; ++c) {
+    const int code = finite ? static_cast<int>(std::lrint(scaled[c] * inverse)) : 0;
+    codes[c / kBlockCols * stride + c % kBlockCols] = static_cast<int8_t>(std::clamp(code, -127, 127));
+    result.sum += code;
+    const float error = scaled[c] - static_cast<float>(code) * result.scale;
+    errors += error * error;
+  }
+  result.error = std::sqrt(errors);
+  return result;
+}
+
 }  // namespace
+
+void CpuBackend::coarse_logits(const Head& head, const float* x, int64_t n, float* logits, float* margin) {
+  const int64_t rows = head.exact.rows, cols = head.exact.cols, supers = superblocks_of(cols);
+  const CoarseKernels& kernels = coarse_kernels(isa_, n);
+  const std::vector<CoarsePart> parts = equal_parts(kernels, n, supers);
+  int8_t* codes = coarse_codes_.get(parts.back().codes + supers * kernels.rows_of(parts.back().count) * kBlockCols);
+  float* scale = coarse_scale_.get(n);
+  int32_t* sum = coarse_sum_.get(n);
+  spread(n, cols * 4, [&](int64_t begin, int64_t end, int worker) {
+    for (int64_t i = begin; i < end; ++i) {
+      const CoarsePart& part = *std::ranges::find_if(parts, [&](const CoarsePart& p) { return i < p.first + p.count; });
+      const Rounded rounded =
+          round_token(x + i * cols, head.coarse.column_scale, cols, codes + part.codes + (i - part.first) * kBlockCols,
+                      kernels.rows_of(part.count) * kBlockCols, scratch(worker, supers * kBlockCols));
+      scale[i] = rounded.scale;
+      sum[i] = rounded.sum;
+      const float noise = rounded.length > 0 ? rounded.error / rounded.length / kCoarseNoise : 0;
+      margin[i] = kHeadMargin * rounded.length / std::sqrt(static_cast<float>(cols)) * std::max(1.0f, noise);
+    }
+  });
+
+  const int64_t blocks = blocks_of(rows), block_bytes = coarse_block_bytes(cols);
+  const int64_t together = parts.size() == 1 ? blocks : 8;  // stay in the second-level cache for the next part
+  spread(blocks, kBlockRows * cols * n, [&](int64_t begin, int64_t end, int) {
+    for (; begin < end; begin += together) {
+      const int64_t row = begin * kBlockRows, last = std::min(rows, std::min(end, begin + together) * kBlockRows);
+      for (const CoarsePart& part : parts) {
+        kernels.logits(head.coarse.data + begin * block_bytes, last - row, cols, head.coarse.row_scale + row,
+                       head.bias == nullptr ? nullptr : head.bias + row,
+                       {codes + part.codes, scale + part.first, sum + part.first}, part.count,
+                       logits + part.first * rows + row, rows);
+      }
+    }
+  });
+}
+
+int64_t CpuBackend::exact_logits(const Head& head, const std::vector<Task>& tasks, const float* x, int64_t n,
+                                 float* logits) {
+  const int64_t rows = head.exact.rows, cols = head.exact.cols, across = superblocks_of(cols);
+  CodeColumns* columns = nullptr;
+  if (on_codes(head.exact, 1)) {
+    columns = code_input_.get(n * across);
+    codes_->quantize(bits_, head.exact.type, x, n, cols, cols, columns, across);
+  }
+  int64_t exact = 0;
+  for (const Task& task : tasks) exact += task.end - task.begin;
+  run_tasks(tasks, exact * cols, [&](const Task& task, int worker) {
+    const Input input{.x = x + task.row * cols,
+                      .half = {},
+                      .bytes = {},
+                      .codes = columns != nullptr ? columns + task.row * across : nullptr,
+                      .across = across};
+    multiply(head.exact, head.bias, task.begin, task.end, input, 1, logits + task.row * rows + task.begin, rows,
+             worker);
+  });
+  return exact;
+}
 
 int64_t CpuBackend::head(const Head& head, const float* x, int64_t n, float* logits) {
   if (head.coarse.data == nullptr) return Backend::head(head, x, n, logits);
-  const int64_t rows = head.exact.rows, cols = head.exact.cols;
-  // Activations of 8 bits, where any may be rounded: 4-bit weights err more by far, and the bounds know of both.
-  const Projection coarse{&head.coarse, head.bias, logits, rows};
-  project_at(CodeBits::eight, {&coarse, 1}, x, n);
+  const int64_t rows = head.exact.rows;
+  float* margin = head_margin_.get(n);
+  coarse_logits(head, x, n, logits, margin);
 
   // Between which bounds the greatest exact logit of each segment lies.
   const int64_t segments = (rows + kSegmentRows - 1) / kSegmentRows;
   LogitBounds* bounds = head_bounds_.get(n * segments);
-  float* margin = head_margin_.get(n);
-  for (int64_t i = 0; i < n; ++i) {
-    const float length = std::sqrt(kernels_.sum_squares(x + i * cols, cols));
-    margin[i] = kHeadMargin * length / std::sqrt(static_cast<float>(cols));
-  }
   const auto bounds_of = [&](int64_t token, int64_t row, int64_t count) {
-    return kernels_.logit_bounds(logits + token * rows + row, head.coarse_error + row, margin[token],
+    return kernels_.logit_bounds(logits + token * rows + row, head.coarse.error + row, margin[token],
                                  std::min(count, rows - row));
   };
   spread(n * segments, kSegmentRows, [&](int64_t begin, int64_t end, int) {
@@ -37,46 +145,55 @@ int64_t CpuBackend::head(const Head& head, const float* x, int64_t n, float* log
     }
   });
 
-  // Every block that may hold the likeliest token, exactly; neighbours together.
-  std::vector<Task> tasks;
-  int64_t exact = 0;
+  // A few blocks first, the best ones of the segments with the greatest lower bounds: the likeliest token's logit is at
+  // least the greatest of theirs.
+  const int64_t first_count = std::min(kFirstBlocks, segments);
+  std::vector<Task> first;
+  std::vector<int64_t> order(static_cast<size_t>(segments));
   for (int64_t i = 0; i < n; ++i) {
     const LogitBounds* of = bounds + i * segments;
-    float threshold = of[0].lower;
-    for (int64_t s = 1; s < segments; ++s) threshold = std::max(threshold, of[s].lower);
+    std::iota(order.begin(), order.end(), 0);
+    std::partial_sort(order.begin(), order.begin() + first_count, order.end(),
+                      [&](int64_t a, int64_t b) { return of[a].lower > of[b].lower; });
+    for (const int64_t s : std::span(order).first(static_cast<size_t>(first_count))) {
+      int64_t best = s * kSegmentRows;
+      for (int64_t row = best; row < std::min(rows, (s + 1) * kSegmentRows); row += kBlockRows) {
+        if (bounds_of(i, row, kBlockRows).lower == of[s].lower) best = row;
+      }
+      first.push_back({.row = i, .begin = best, .end = std::min(rows, best + kBlockRows)});
+    }
+  }
+  const int64_t exact = exact_logits(head, first, x, n, logits);
+
+  // Then every other block that may hold a greater one; neighbours together.
+  std::vector<Task> rest;
+  for (int64_t i = 0; i < n; ++i) {
+    const auto done = std::span(first).subspan(static_cast<size_t>(i * first_count), static_cast<size_t>(first_count));
+    float threshold = -std::numeric_limits<float>::infinity();
+    for (const Task& task : done) {
+      const float* of = logits + i * rows;
+      threshold = std::max(threshold, *std::max_element(of + task.begin, of + task.end));
+    }
+    const auto add_block = [&](int64_t row) {
+      if (std::ranges::any_of(done, [&](const Task& task) { return task.begin == row; })) return;
+      // A comparison with NaN is false: computed exactly, as every NaN should be.
+      if (bounds_of(i, row, kBlockRows).upper < threshold) return;
+      const int64_t end = std::min(rows, row + kBlockRows);
+      constexpr int64_t kTogether = 8 * kBlockRows;
+      if (!rest.empty() && rest.back().row == i && rest.back().end == row && row - rest.back().begin < kTogether) {
+        rest.back().end = end;
+      } else {
+        rest.push_back({.row = i, .begin = row, .end = end});
+      }
+    };
     for (int64_t s = 0; s < segments; ++s) {
-      if (of[s].upper < threshold) continue;  // false for NaN: computed exactly, as every NaN should be
-      for (int64_t begin = s * kSegmentRows; begin < std::min(rows, (s + 1) * kSegmentRows); begin += kBlockRows) {
-        if (bounds_of(i, begin, kBlockRows).upper < threshold) continue;
-        const int64_t end = std::min(rows, begin + kBlockRows);
-        exact += end - begin;
-        constexpr int64_t kTogether = 8 * kBlockRows;
-        if (!tasks.empty() && tasks.back().row == i && tasks.back().end == begin &&
-            begin - tasks.back().begin < kTogether) {
-          tasks.back().end = end;
-        } else {
-          tasks.push_back({.row = i, .begin = begin, .end = end});
-        }
+      if (bounds[i * segments + s].upper < threshold) continue;
+      for (int64_t row = s * kSegmentRows; row < std::min(rows, (s + 1) * kSegmentRows); row += kBlockRows) {
+        add_block(row);
       }
     }
   }
-  const int64_t across = superblocks_of(cols);
-  CodeColumns* columns = nullptr;
-  if (on_codes(head.exact, 1)) {
-    columns = code_input_.get(n * across);
-    codes_->quantize(bits_, head.exact.type, x, n, cols, cols, columns, across);
-  }
-  run_tasks(tasks, exact * cols, [&](const Task& task, int worker) {
-    const Input input{.x = x + task.row * cols,
-                      .half = {},
-                      .bytes = {},
-                      .codes = columns != nullptr ? columns + task.row * across : nullptr,
-                      .across = across,
-                      .bits = bits_};
-    multiply(head.exact, head.bias, task.begin, task.end, input, 1, logits + task.row * rows + task.begin, rows,
-             worker);
-  });
-  return exact;
+  return exact + exact_logits(head, rest, x, n, logits);
 }
 
 }  // namespace zaya::ops

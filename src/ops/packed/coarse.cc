@@ -1,69 +1,144 @@
 #include "ops/packed/coarse.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
+#include <vector>
 
 namespace zaya::ops {
 namespace {
 
-// For each 8-bit code: the nearest 4-bit code, and the square of what that errs by.
-struct Nearest {
-  std::array<uint8_t, 256> code{};
-  std::array<float, 256> squared{};
+// Where a code lies: `bits` bits of the byte at `byte`, and what is left of its three in the byte at `next`.
+struct Place {
+  int64_t byte = 0, next = 0;
+  int shift = 0, bits = 3;
+};
 
-  constexpr Nearest() {
-    for (int byte = 0; byte < 256; ++byte) {
-      const int value = byte < 128 ? byte : byte - 256, magnitude = value < 0 ? -value : value;
-      int best = 0;
-      for (int i = 1; i < 8; ++i) {
-        if (distance(magnitude, i) < distance(magnitude, best)) best = i;
-      }
-      code[static_cast<size_t>(byte)] = static_cast<uint8_t>(value < 0 ? best + 8 : best);
-      const float rounding = static_cast<float>(distance(magnitude, best));
-      const float noise = kCoarseNoise * static_cast<float>(kMagnitude4[best]);
-      squared[static_cast<size_t>(byte)] = rounding * rounding + noise * noise;
+constexpr Place place(int64_t c) {
+  const int64_t half = c / (kBlockCols / 2), four = c % (kBlockCols / 2) / 4;
+  const int64_t base = half * kCoarseSuperblock / 2 + c % 4;
+  if (four < 6) return {.byte = base + four / 2 * 64, .next = 0, .shift = static_cast<int>(four % 2 * 3), .bits = 3};
+  if (four == 6) return {.byte = base, .next = base + 64, .shift = 6, .bits = 2};
+  return {.byte = base + 64, .next = base + 128, .shift = 7, .bits = 1};
+}
+
+// Of the first row's codes of a superblock; the next rows' are four bytes further each.
+constexpr std::array<Place, kBlockCols> kPlaces = [] {
+  std::array<Place, kBlockCols> places;
+  for (int64_t c = 0; c < kBlockCols; ++c) places[static_cast<size_t>(c)] = place(c);
+  return places;
+}();
+
+// A row of a q8 matrix, with its factor.
+void unpack_row(const Matrix& w, int64_t r, float* out) {
+  const std::byte* block = w.data + r / kBlockRows * block_bytes(w.type, w.cols);
+  const int64_t lane = r % kBlockRows;
+  for (int64_t c = 0; c < w.cols; c += kGroupCols) {
+    const std::byte* super = block + c / kBlockCols * superblock_bytes(w.type);
+    const int64_t group = c % kBlockCols / kGroupCols;
+    const float scale = decode_scale(static_cast<uint8_t>(super[group * kBlockRows + lane])) * w.row_scale[r];
+    const std::byte* codes = super + kScaleBytes + (group * 4 * kBlockRows + lane) * 4;
+    for (int64_t i = 0; i < std::min(kGroupCols, w.cols - c); ++i) {
+      out[c + i] = static_cast<float>(static_cast<int8_t>(codes[i / 4 * kBlockRows * 4 + i % 4])) * scale;
     }
   }
-  static constexpr int distance(int magnitude, int i) {
-    return magnitude < kMagnitude4[i] ? kMagnitude4[i] - magnitude : magnitude - kMagnitude4[i];
-  }
+}
+
+// Halfway between two magnitudes.
+constexpr float between(int i) { return static_cast<float>(kMagnitude3[i] + kMagnitude3[i + 1]) / 2; }
+constexpr float step(int i) { return static_cast<float>(kMagnitude3[i + 1] - kMagnitude3[i]); }
+
+// The nearest of the magnitudes.
+inline int nearest(float m) { return (m > between(0) ? 1 : 0) + (m > between(1) ? 1 : 0) + (m > between(2) ? 1 : 0); }
+
+// Sums over a row's nearest magnitudes at one scale: of their products with the weights' magnitudes, and of their
+// squares. Lane by lane, so that the compiler may take vectors.
+struct Fit {
+  double product = 0, length = 0;
 };
-constexpr Nearest kNearest;
+constexpr size_t kFitLanes = 16;
+Fit fit(const std::vector<float>& weights, float inverse) {
+  float products[kFitLanes] = {}, lengths[kFitLanes] = {};
+  for (size_t c = 0; c < weights.size(); c += kFitLanes) {
+    for (size_t lane = 0; lane < kFitLanes; ++lane) {
+      const float w = std::fabs(weights[c + lane]), m = w * inverse;
+      const float level = static_cast<float>(kMagnitude3[0]) + (m > between(0) ? step(0) : 0.0f) +
+                          (m > between(1) ? step(1) : 0.0f) + (m > between(2) ? step(2) : 0.0f);
+      products[lane] += w * level;
+      lengths[lane] += level * level;
+    }
+  }
+  Fit sums;
+  for (size_t lane = 0; lane < kFitLanes; ++lane) sums.product += products[lane], sums.length += lengths[lane];
+  return sums;
+}
 
 }  // namespace
 
-void coarsen_block(const std::byte* q8, int64_t cols, std::byte* q4, float* error) {
-  float squares[kBlockRows] = {};
-  for (int64_t s = 0; s < superblocks_of(cols); ++s) {
-    const std::byte* from = q8 + s * superblock_bytes(WeightType::q8);
-    std::byte* to = q4 + s * superblock_bytes(WeightType::q4);
-    std::memcpy(to, from, static_cast<size_t>(kScaleBytes));
-    for (int64_t group = 0; group < kBlockCols / kGroupCols; ++group) {
-      float group_squares[kBlockRows] = {};
-      for (int64_t half = 0; half < 2; ++half) {  // of a group: 8 columns, one word of q4 or two of q8 per row
-        uint8_t bytes[2][kBlockRows][4];
-        std::memcpy(bytes, from + kScaleBytes + (group * 2 + half) * 2 * kBlockRows * 4, sizeof bytes);
-        uint32_t words[kBlockRows];
-        for (int64_t r = 0; r < kBlockRows; ++r) {
-          uint32_t word = 0;
-          for (int j = 0; j < 8; ++j) {
-            const uint8_t code = bytes[j / 4][r][j % 4];
-            word |= static_cast<uint32_t>(kNearest.code[code]) << (4 * j);
-            group_squares[r] += kNearest.squared[code];
-          }
-          words[r] = word;
-        }
-        std::memcpy(to + kScaleBytes + (group * 2 + half) * kBlockRows * 4, words, sizeof words);
-      }
-      for (int64_t r = 0; r < kBlockRows; ++r) {
-        const float scale = decode_scale(static_cast<uint8_t>(from[group * kBlockRows + r]));
-        squares[r] += group_squares[r] * scale * scale;
-      }
-    }
+int coarse_code(const std::byte* block, int64_t r, int64_t c) {
+  const Place& at = kPlaces[static_cast<size_t>(c % kBlockCols)];
+  const std::byte* super = block + c / kBlockCols * kCoarseSuperblock + r * 4;
+  int code = std::to_integer<int>(super[at.byte]) >> at.shift;
+  if (at.bits == 2) code = (code & 3) | std::to_integer<int>(super[at.next]) >> 6 << 2;
+  if (at.bits == 1) code = (code & 1) | std::to_integer<int>(super[at.next]) >> 6 << 1;
+  return code & 7;
+}
+
+void coarse_columns(const Matrix& exact, float* column_scale) {
+  constexpr int64_t kMost = 4096;
+  const int64_t step = std::max<int64_t>(1, exact.rows / kMost);
+  std::vector<double> squares(static_cast<size_t>(exact.cols));
+  std::vector<float> row(squares.size());
+  int64_t count = 0;
+  for (int64_t r = 0; r < exact.rows; r += step, ++count) {
+    unpack_row(exact, r, row.data());
+    for (size_t c = 0; c < row.size(); ++c) squares[c] += static_cast<double>(row[c]) * row[c];
   }
-  for (int64_t r = 0; r < kBlockRows; ++r) error[r] = std::sqrt(squares[r]);
+  for (size_t c = 0; c < row.size(); ++c) {
+    const double mean = squares[c] / static_cast<double>(count);
+    column_scale[c] = mean > 0 ? static_cast<float>(std::sqrt(mean)) : 1.0f;
+  }
+}
+
+void coarsen_block(const Matrix& exact, int64_t first, const float* column_scale, std::byte* out, float* row_scale,
+                   float* error) {
+  std::memset(out, 0, static_cast<size_t>(coarse_block_bytes(exact.cols)));
+  const int64_t rows = std::min(kBlockRows, exact.rows - first);
+  // To whole superblocks; what lies past the last column weighs nothing in the fit, and meets activations of zero.
+  std::vector<float> weights(static_cast<size_t>(superblocks_of(exact.cols) * kBlockCols));
+  const auto padding = static_cast<double>(static_cast<int64_t>(weights.size()) - exact.cols);
+  for (int64_t r = 0; r < rows; ++r) {
+    unpack_row(exact, first + r, weights.data());
+    double squares = 0;
+    for (int64_t c = 0; c < exact.cols; ++c) {
+      float& w = weights[static_cast<size_t>(c)];
+      w /= column_scale[c];
+      squares += static_cast<double>(w) * w;
+    }
+    // From the scale that suits a normal row: the best one for the nearest codes, twice.
+    constexpr double kNormalReach = 2.15;  // the greatest of the best four magnitudes, in deviations
+    double scale = std::sqrt(squares / static_cast<double>(exact.cols)) * kNormalReach / kMagnitude3[3];
+    float inverse = 0;
+    Fit sums;
+    for (int round = 0; round < 3; ++round) {
+      inverse = scale > 0 ? static_cast<float>(1 / scale) : 0;
+      sums = fit(weights, inverse);
+      sums.length -= padding * kMagnitude3[0] * kMagnitude3[0];
+      scale = sums.product / sums.length;
+    }
+    for (int64_t c = 0; c < exact.cols; ++c) {
+      const float w = weights[static_cast<size_t>(c)];
+      const int code = nearest(std::fabs(w) * inverse) + (w < 0 ? 4 : 0);
+      const Place& at = kPlaces[static_cast<size_t>(c % kBlockCols)];
+      std::byte* super = out + c / kBlockCols * kCoarseSuperblock + r * 4;
+      super[at.byte] |= static_cast<std::byte>(code << at.shift & 0xff);
+      if (at.bits < 3) super[at.next] |= static_cast<std::byte>(code >> at.bits << 6);
+    }
+    row_scale[r] = static_cast<float>(scale);
+    const double errors = std::max(0.0, squares - scale * sums.product), noise = kCoarseNoise * scale;
+    error[r] = static_cast<float>(std::sqrt(errors + noise * noise * sums.length));
+  }
 }
 
 }  // namespace zaya::ops

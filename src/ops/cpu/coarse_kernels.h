@@ -1,0 +1,36 @@
+// The head's first stage: products of its 3-bit copy (packed/coarse.h) with activations of 8 bits. Sums are exact
+// integers, so every instruction set comes to the same.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cpu/isa.h"
+#include "ops/packed/coarse.h"
+
+namespace zaya::ops {
+
+// Activations of some tokens, the columns' scales in them: code · scale, |code| ≤ 127.
+struct CoarseTokens {
+  const int8_t* codes = nullptr;  // [superblock][CoarseKernels::rows_of(tokens)][64 columns], 64-byte aligned
+  const float* scale = nullptr;   // [tokens]
+  const int32_t* sum = nullptr;   // [tokens] Σ codes
+};
+
+struct CoarseKernels {
+  const char* name;  // for people
+  int64_t tokens;    // at most that many go through the copy together
+  int64_t row_unit;  // of how many rows codes are a multiple; those past the tokens count for nothing
+
+  int64_t rows_of(int64_t count) const { return (count + row_unit - 1) / row_unit * row_unit; }
+
+  // out[t · out_stride + r] = (Σ table3 · codes) · row_scale[r] · scale[t] + bias[r], r in [0, rows), t in [0, n), for
+  // rows from a block's first one on. n ≤ tokens; bias may be null.
+  void (*logits)(const std::byte* blocks, int64_t rows, int64_t cols, const float* row_scale, const float* bias,
+                 const CoarseTokens& x, int64_t n, float* out, int64_t out_stride);
+};
+
+// For n tokens, the best ones that are built for `isa`.
+const CoarseKernels& coarse_kernels(cpu::Isa isa, int64_t n);
+
+}  // namespace zaya::ops

@@ -1,0 +1,106 @@
+// Compiled with AVX-512 and AVX512_VNNI; reached only where both are there (see coarse_kernels.h).
+#include <immintrin.h>
+
+#include "ops/cpu/coarse_avx512_isa.h"
+#include "ops/cpu/coarse_kernels.h"
+
+namespace zaya::ops::vnni {
+namespace {
+
+// sums + the products of four columns of `weights` with the codes at p, which the product broadcasts by itself (GCC 12
+// does not find that).
+inline __attribute__((always_inline)) __m512i add_products(__m512i sums, __m512i weights, const int8_t* p) {
+  typedef int32_t Word __attribute__((may_alias));
+  __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sums) : "v"(weights), "m"(*reinterpret_cast<const Word*>(p)));
+  return sums;
+}
+
+// Memory is asked for so far ahead, into the second-level cache; but not one stream for one or two tokens, which is
+// best left to the processor's own prefetching (see codes_isa.cc).
+constexpr int64_t kAhead = 12 * kCoarseSuperblock;
+
+// `Blocks` blocks against `Tokens` tokens, with so many sums for each that they do not wait for each other.
+template <int Blocks, int Tokens>
+void tile(const CoarseProduct& p, int64_t block) {
+  constexpr int kSums = Tokens == 1 ? (Blocks == 1 ? 4 : 2) : Tokens <= 3 ? 2 : 1;
+  const int64_t stride = coarse_block_bytes(p.cols), supers = superblocks_of(p.cols);
+  const std::byte* w = p.blocks + block * stride;
+  const int8_t* x = p.x.codes;
+  const __m512i table = coarse_table(kCoarseOffset);
+  __m512i totals[Blocks][Tokens][kSums];
+#pragma GCC unroll 16
+  for (int b = 0; b < Blocks; ++b) {
+#pragma GCC unroll 16
+    for (int t = 0; t < Tokens; ++t) {
+#pragma GCC unroll 4
+      for (int i = 0; i < kSums; ++i) totals[b][t][i] = _mm512_set1_epi32(i == 0 ? -kCoarseOffset * p.x.sum[t] : 0);
+    }
+  }
+  for (int64_t s = 0; s < supers; ++s, w += kCoarseSuperblock, x += Tokens * kBlockCols) {
+    for (int half = 0; half < 2; ++half) {
+      constexpr int64_t kHalf = kCoarseSuperblock / 2;
+#pragma GCC unroll 16
+      for (int b = 0; b < Blocks; ++b) {
+        const std::byte* from = w + b * stride + half * kHalf;
+        if constexpr (Blocks > 1 || Tokens > 2) {
+          // In this block, or in the one that comes next.
+          const int64_t ahead = s * kCoarseSuperblock + kAhead < stride ? kAhead : (Blocks - 1) * stride + kAhead;
+          for (int64_t i = 0; i < kHalf; i += 64) {
+            _mm_prefetch(reinterpret_cast<const char*>(from + ahead + i), _MM_HINT_T1);
+          }
+        }
+        __m512i weights[8];
+        decode_coarse(from, table, weights);
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; ++i) {
+#pragma GCC unroll 16
+          for (int t = 0; t < Tokens; ++t) {
+            __m512i& total = totals[b][t][i % kSums];
+            total = add_products(total, weights[i], x + t * kBlockCols + half * 32 + i * 4);
+          }
+        }
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int b = 0; b < Blocks; ++b) {
+    const int64_t row = (block + b) * kBlockRows;
+    if (row >= p.rows) break;
+    const OutputRows outputs(p, row);
+#pragma GCC unroll 16
+    for (int t = 0; t < Tokens; ++t) {
+      __m512i total = totals[b][t][0];
+#pragma GCC unroll 4
+      for (int i = 1; i < kSums; ++i) total = _mm512_add_epi32(total, totals[b][t][i]);
+      outputs.store(t, _mm512_mul_ps(_mm512_cvtepi32_ps(total), _mm512_set1_ps(p.x.scale[t])));
+    }
+  }
+}
+
+constexpr int kTokens = 16;
+
+template <int Tokens>
+void take(const CoarseProduct& p, int64_t n) {
+  if constexpr (Tokens > 1) {
+    if (n < Tokens) return take<Tokens - 1>(p, n);
+  }
+  const int64_t blocks = blocks_of(p.rows);
+  int64_t block = 0;
+  if (cpu::memory_streams() > 1) {
+    constexpr int kMany = Tokens == 1 ? 8 : Tokens == 2 ? 4 : Tokens <= 4 ? 2 : 1;
+    for (; block + kMany <= blocks; block += kMany) tile<kMany, Tokens>(p, block);
+  }
+  for (; block < blocks; ++block) tile<1, Tokens>(p, block);
+}
+
+void logits(const std::byte* blocks, int64_t rows, int64_t cols, const float* row_scale, const float* bias,
+            const CoarseTokens& x, int64_t n, float* out, int64_t out_stride) {
+  take<kTokens>({blocks, rows, cols, row_scale, bias, x, out, out_stride}, n);
+}
+
+}  // namespace
+
+extern const CoarseKernels coarse;
+const CoarseKernels coarse = {"avx512 vnni, 3-bit copy", kTokens, 1, logits};
+
+}  // namespace zaya::ops::vnni
