@@ -18,10 +18,19 @@ constexpr int64_t kSegmentRows = 16 * kBlockRows;
 // Blocks that are computed exactly to learn what the likeliest token's logit is at least.
 constexpr int64_t kFirstBlocks = 4;
 
+// Logits so far below the likeliest token's are computed exactly too, so that only the tail of the distribution, each
+// with less than a 400th of the greatest probability, carries the copy's errors. In a large vocabulary those of about
+// so many blocks, the likeliest ones, at most.
+constexpr float kLikelyReach = 6;
+constexpr int64_t kLikelyBlocks = 32;
+
 // Tokens that go through the copy together: `count` from `first` on, their codes from `codes` on.
 struct CoarsePart {
   int64_t first = 0, count = 0, codes = 0;
 };
+
+// Near the greatest coarse logit of those that are bounded.
+float middle(const LogitBounds& bounds) { return (bounds.lower + bounds.upper) / 2; }
 
 std::vector<CoarsePart> equal_parts(const CoarseKernels& kernels, int64_t n, int64_t supers) {
   std::vector<CoarsePart> parts(static_cast<size_t>((n + kernels.tokens - 1) / kernels.tokens));
@@ -146,15 +155,19 @@ int64_t CpuBackend::head(const Head& head, const float* x, int64_t n, float* log
   });
 
   // A few blocks first, the best ones of the segments with the greatest lower bounds: the likeliest token's logit is at
-  // least the greatest of theirs.
+  // least the greatest of theirs. And what is likely enough that its own logit matters.
   const int64_t first_count = std::min(kFirstBlocks, segments);
   std::vector<Task> first;
+  std::vector<float> likely(static_cast<size_t>(n));
   std::vector<int64_t> order(static_cast<size_t>(segments));
   for (int64_t i = 0; i < n; ++i) {
     const LogitBounds* of = bounds + i * segments;
+    const auto greater = [&](int64_t a, int64_t b) { return of[a].lower > of[b].lower; };
     std::iota(order.begin(), order.end(), 0);
-    std::partial_sort(order.begin(), order.begin() + first_count, order.end(),
-                      [&](int64_t a, int64_t b) { return of[a].lower > of[b].lower; });
+    const auto most = order.begin() + std::min(kLikelyBlocks, segments) - 1;
+    std::nth_element(order.begin(), most, order.end(), greater);
+    likely[static_cast<size_t>(i)] = middle(of[*most]);
+    std::partial_sort(order.begin(), order.begin() + first_count, most + 1, greater);
     for (const int64_t s : std::span(order).first(static_cast<size_t>(first_count))) {
       int64_t best = s * kSegmentRows;
       for (int64_t row = best; row < std::min(rows, (s + 1) * kSegmentRows); row += kBlockRows) {
@@ -165,19 +178,22 @@ int64_t CpuBackend::head(const Head& head, const float* x, int64_t n, float* log
   }
   const int64_t exact = exact_logits(head, first, x, n, logits);
 
-  // Then every other block that may hold a greater one; neighbours together.
+  // Then every other block that may hold a greater one, or a likely one; neighbours together.
   std::vector<Task> rest;
   for (int64_t i = 0; i < n; ++i) {
     const auto done = std::span(first).subspan(static_cast<size_t>(i * first_count), static_cast<size_t>(first_count));
-    float threshold = -std::numeric_limits<float>::infinity();
+    float greatest = -std::numeric_limits<float>::infinity();
     for (const Task& task : done) {
       const float* of = logits + i * rows;
-      threshold = std::max(threshold, *std::max_element(of + task.begin, of + task.end));
+      greatest = std::max(greatest, *std::max_element(of + task.begin, of + task.end));
     }
+    const float least = segments > kLikelyBlocks ? likely[static_cast<size_t>(i)] : greatest - kLikelyReach;
+    const float likely_from = std::max(least, greatest - kLikelyReach);
+    // A comparison with NaN is false: computed exactly, as every NaN should be.
+    const auto coarse_will_do = [&](const LogitBounds& of) { return of.upper < greatest && middle(of) < likely_from; };
     const auto add_block = [&](int64_t row) {
       if (std::ranges::any_of(done, [&](const Task& task) { return task.begin == row; })) return;
-      // A comparison with NaN is false: computed exactly, as every NaN should be.
-      if (bounds_of(i, row, kBlockRows).upper < threshold) return;
+      if (coarse_will_do(bounds_of(i, row, kBlockRows))) return;
       const int64_t end = std::min(rows, row + kBlockRows);
       constexpr int64_t kTogether = 8 * kBlockRows;
       if (!rest.empty() && rest.back().row == i && rest.back().end == row && row - rest.back().begin < kTogether) {
@@ -187,7 +203,7 @@ int64_t CpuBackend::head(const Head& head, const float* x, int64_t n, float* log
       }
     };
     for (int64_t s = 0; s < segments; ++s) {
-      if (bounds[i * segments + s].upper < threshold) continue;
+      if (coarse_will_do(bounds[i * segments + s])) continue;
       for (int64_t row = s * kSegmentRows; row < std::min(rows, (s + 1) * kSegmentRows); row += kBlockRows) {
         add_block(row);
       }

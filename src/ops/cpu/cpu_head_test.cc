@@ -150,7 +150,7 @@ TEST_P(CpuHead, TwoStagesAgreeOnTheLikeliest) {
       EXPECT_EQ(backend.kernel_for_head(w.head, n), coarse_kernels(GetParam(), n).name);
       EXPECT_EQ(backend.kernel_for_head(full, n), backend.kernel_for(full.exact, n));
     }
-    const Floats x = random_.floats(most * cols, 3);
+    const Floats x = random_.floats(most * cols, 15);  // few logits are near the greatest
     Floats expected(static_cast<size_t>(most * rows)), actual = expected;
     for (int64_t i = 0; i < most; ++i) {  // one at a time, as the second stage multiplies
       EXPECT_EQ(backend.head(full, x.data() + i * cols, 1, expected.data() + i * rows), rows);
@@ -173,6 +173,35 @@ TEST_P(CpuHead, TwoStagesAgreeOnTheLikeliest) {
           // The full head's activations may be of 8 bits too.
           ASSERT_NEAR(e[r], a[r], 1.05 * margin * w.error[static_cast<size_t>(r)] + 0.01) << r;
         }
+      }
+    }
+  }
+}
+
+// Of a small vocabulary, all that is likely is exact; of a large one with flat logits, some.
+TEST_P(CpuHead, LikelyTokensAreExact) {
+  CpuBackend backend(2, GetParam(), Activations::bf16);
+  const int64_t cols = 64;
+  for (const int64_t rows : {700, 20000}) {
+    const TwoStageHead w(random_, rows, cols);
+    Head full = w.head;
+    full.coarse = {};
+    for (const float size : {1.0f, 4.0f}) {
+      const Floats x = random_.floats(cols, size);
+      Floats expected(static_cast<size_t>(rows)), actual = expected;
+      backend.head(full, x.data(), 1, expected.data());
+      const int64_t exact = backend.head(w.head, x.data(), 1, actual.data());
+      const float greatest = *std::max_element(expected.begin(), expected.end());
+      int64_t likely = 0;
+      for (int64_t r = 0; r < rows; ++r) {
+        if (actual[static_cast<size_t>(r)] < greatest - 5.5f) continue;  // a bound's middle is not quite the logit
+        ++likely;
+        if (rows > 1000) continue;
+        EXPECT_EQ(actual[static_cast<size_t>(r)], expected[static_cast<size_t>(r)]) << r;
+      }
+      EXPECT_GT(likely, 0);
+      if (rows > 1000) {
+        EXPECT_LT(exact, rows / 4) << likely << " are likely";
       }
     }
   }
