@@ -1,7 +1,8 @@
 // A packed model: a directory in Hugging Face form whose model.safetensors holds weights as the kernels read them
 // (ops/packed/layout.h). Its metadata says so: "zaya.packed" is the version of the layout, "zaya.preset" the formats it
 // was packed with. A matrix NAME is stored as bytes NAME.q4, NAME.q8 or NAME.b16 and FP32 factors NAME.row_scale, or as
-// plain FP32 under its own name; everything else is FP32. Names are canonical (checkpoint.h).
+// plain FP32 under its own name; everything else is FP32. An 8-bit head has a copy beside it, NAME.coarse.q3, with FP32
+// NAME.coarse.column_scale, .row_scale and .error (ops/packed/coarse.h). Names are canonical (checkpoint.h).
 #pragma once
 
 #include <filesystem>

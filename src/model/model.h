@@ -49,7 +49,7 @@ using TraceFunction = std::function<void(const LayerTrace&)>;
 struct Options {
   Preset preset = Preset::as_stored;
   ops::KvType kv = ops::KvType::f32;
-  // An 8-bit head gets a 4-bit copy, and logits come from both (ops::Head): greedy choices stay, the logits of unlikely
+  // An 8-bit head gets a 3-bit copy, and logits come from both (ops::Head): greedy choices stay, the logits of unlikely
   // tokens are approximate. Other heads are not affected.
   bool two_stage_head = false;
 };
