@@ -2,6 +2,7 @@
 // only where both are there.
 #include "ops/cpu/amx_tiles_isa.h"
 #include "ops/cpu/coarse_avx512_isa.h"
+#include "ops/cpu/coarse_kernels.h"
 
 namespace zaya::ops::amx {
 namespace {
@@ -19,28 +20,27 @@ inline void expand(const std::byte* w, __m512i table, std::byte* tile) {
   }
 }
 
-void logits(const std::byte* blocks, int64_t rows, int64_t cols, const float* row_scale, const float* bias,
-            const CoarseTokens& x, int64_t n, float* out, int64_t out_stride) {
-  const CoarseProduct p{blocks, rows, cols, row_scale, bias, x, out, out_stride};
-  const int64_t supers = superblocks_of(cols), tiles = (n + kTileRows - 1) / kTileRows;
+void logits(const CoarseProduct& p, int64_t n) {
+  const int64_t supers = superblocks_of(p.cols), tiles = (n + kTileRows - 1) / kTileRows;
   const __m512i table = coarse_table(0);
   alignas(64) std::byte room[2][kTileRows * 64];
   alignas(64) int32_t sums[4][kTileRows * kBlockRows];
   configure_tiles();
-  for (int64_t row = 0; row < rows; row += kBlockRows) {
+  const std::byte* w = p.blocks;
+  for (int64_t row = 0; row < p.rows; row += kBlockRows) {
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
-    for (int64_t s = 0; s < supers; ++s, blocks += kCoarseSuperblock) {
+    for (int64_t s = 0; s < supers; ++s, w += kCoarseSuperblock) {
       for (int64_t i = 0; i < kCoarseSuperblock; i += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(blocks + kAhead + i), _MM_HINT_T1);
+        _mm_prefetch(reinterpret_cast<const char*>(w + kAhead + i), _MM_HINT_T1);
       }
       std::byte* tile = room[s % 2];
-      expand(blocks, table, tile);
+      expand(w, table, tile);
       memory_barrier();
       _tile_loadd(4, tile, 64);
-      const int8_t* codes = x.codes + s * tiles * kTileRows * kBlockCols;
+      const int8_t* codes = p.x.codes + s * tiles * kTileRows * kBlockCols;
       const auto tokens = [&](int64_t t) { return codes + t * kTileRows * kBlockCols; };
       _tile_loadd(5, tokens(0), 64);
       _tile_dpbssd(0, 5, 4);
@@ -65,7 +65,7 @@ void logits(const std::byte* blocks, int64_t rows, int64_t cols, const float* ro
     const OutputRows outputs(p, row);
     for (int64_t t = 0; t < n; ++t) {
       const __m512i total = _mm512_load_si512(sums[t / kTileRows] + t % kTileRows * kBlockRows);
-      outputs.store(t, _mm512_mul_ps(_mm512_cvtepi32_ps(total), _mm512_set1_ps(x.scale[t])));
+      outputs.store(t, _mm512_mul_ps(_mm512_cvtepi32_ps(total), _mm512_set1_ps(p.x.scale[t])));
     }
   }
   _tile_release();

@@ -67,18 +67,8 @@ inline __attribute__((always_inline)) __m256i add_products(__m256i total, const 
 #endif
 }
 
-struct Product {
-  const std::byte* blocks;
-  int64_t rows, cols;
-  const float* row_scale;
-  const float* bias;
-  const CoarseTokens& x;
-  float* out;
-  int64_t out_stride;
-};
-
 template <int Tokens>
-void take(const Product& p, int64_t n) {
+void take(const CoarseProduct& p, int64_t n) {
   if constexpr (Tokens > 1) {
     if (n < Tokens) return take<Tokens - 1>(p, n);
   }
@@ -123,10 +113,7 @@ void take(const Product& p, int64_t n) {
 
 constexpr int kTokens = 4;
 
-void logits(const std::byte* blocks, int64_t rows, int64_t cols, const float* row_scale, const float* bias,
-            const CoarseTokens& x, int64_t n, float* out, int64_t out_stride) {
-  take<kTokens>({blocks, rows, cols, row_scale, bias, x, out, out_stride}, n);
-}
+void logits(const CoarseProduct& p, int64_t n) { take<kTokens>(p, n); }
 
 }  // namespace
 

@@ -2,20 +2,10 @@
 #pragma once
 
 #include "ops/cpu/avx512_isa.h"
-#include "ops/cpu/coarse_kernels.h"
+#include "ops/packed/coarse.h"
 
 namespace zaya::ops {
 namespace {
-
-struct CoarseProduct {
-  const std::byte* blocks;
-  int64_t rows, cols;
-  const float* row_scale;
-  const float* bias;
-  const CoarseTokens& x;
-  float* out;
-  int64_t out_stride;
-};
 
 // table3 by code, `offset` too high.
 inline __m512i coarse_table(int offset) {

@@ -1,34 +1,35 @@
 #include "ops/cpu/coarse_kernels.h"
 
+#include <algorithm>
+
 namespace zaya::ops {
 namespace {
 
-// Without vectors by name: a superblock's weights as bytes, row by row, then sums that the compiler may make vectors
-// of.
-void logits(const std::byte* blocks, int64_t rows, int64_t cols, const float* row_scale, const float* bias,
-            const CoarseTokens& x, int64_t n, float* out, int64_t out_stride) {
-  const int64_t supers = superblocks_of(cols);
-  for (int64_t row = 0; row < rows; row += kBlockRows, blocks += coarse_block_bytes(cols)) {
+// Without vectors by name, one token at a time: a superblock's weights as bytes, then sums that the compiler may make
+// vectors of.
+void logits(const CoarseProduct& p, int64_t) {
+  const int64_t supers = superblocks_of(p.cols);
+  const std::byte* block = p.blocks;
+  for (int64_t row = 0; row < p.rows; row += kBlockRows, block += coarse_block_bytes(p.cols)) {
     int32_t sums[kBlockRows] = {};
     for (int64_t s = 0; s < supers; ++s) {
       int8_t weights[kBlockRows][kBlockCols];
       for (int64_t r = 0; r < kBlockRows; ++r) {
         for (int64_t c = 0; c < kBlockCols; ++c) {
-          weights[r][c] = static_cast<int8_t>(table3(coarse_code(blocks + s * kCoarseSuperblock, r, c)));
+          weights[r][c] = static_cast<int8_t>(table3(coarse_code(block + s * kCoarseSuperblock, r, c)));
         }
       }
       for (int64_t r = 0; r < kBlockRows; ++r) {
         int32_t sum = 0;
-        for (int64_t c = 0; c < kBlockCols; ++c) sum += weights[r][c] * x.codes[s * kBlockCols + c];
+        for (int64_t c = 0; c < kBlockCols; ++c) sum += weights[r][c] * p.x.codes[s * kBlockCols + c];
         sums[r] += sum;
       }
     }
-    for (int64_t r = 0; r < kBlockRows && row + r < rows; ++r) {
-      out[row + r] =
-          static_cast<float>(sums[r]) * x.scale[0] * row_scale[row + r] + (bias == nullptr ? 0.0f : bias[row + r]);
+    for (int64_t r = row; r < std::min(p.rows, row + kBlockRows); ++r) {
+      p.out[r] =
+          static_cast<float>(sums[r - row]) * p.x.scale[0] * p.row_scale[r] + (p.bias == nullptr ? 0.0f : p.bias[r]);
     }
   }
-  (void)n, (void)out_stride;  // one token at a time
 }
 
 constexpr CoarseKernels kGeneric = {"generic, 3-bit copy", 1, 1, logits};

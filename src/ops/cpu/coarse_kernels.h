@@ -17,6 +17,18 @@ struct CoarseTokens {
   const int32_t* sum = nullptr;   // [tokens] Σ codes
 };
 
+// out[t · out_stride + r] = (Σ table3 · codes) · row_scale[r] · scale[t] + bias[r], r in [0, rows), for rows from a
+// block's first one on. bias may be null.
+struct CoarseProduct {
+  const std::byte* blocks = nullptr;
+  int64_t rows = 0, cols = 0;
+  const float* row_scale = nullptr;
+  const float* bias = nullptr;
+  CoarseTokens x;
+  float* out = nullptr;
+  int64_t out_stride = 0;
+};
+
 struct CoarseKernels {
   const char* name;  // for people
   int64_t tokens;    // at most that many go through the copy together
@@ -24,10 +36,8 @@ struct CoarseKernels {
 
   int64_t rows_of(int64_t count) const { return (count + row_unit - 1) / row_unit * row_unit; }
 
-  // out[t · out_stride + r] = (Σ table3 · codes) · row_scale[r] · scale[t] + bias[r], r in [0, rows), t in [0, n), for
-  // rows from a block's first one on. n ≤ tokens; bias may be null.
-  void (*logits)(const std::byte* blocks, int64_t rows, int64_t cols, const float* row_scale, const float* bias,
-                 const CoarseTokens& x, int64_t n, float* out, int64_t out_stride);
+  // For t in [0, n), n ≤ tokens.
+  void (*logits)(const CoarseProduct& product, int64_t n);
 };
 
 // For n tokens, the best ones that are built for `isa`.

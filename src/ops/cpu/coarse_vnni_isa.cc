@@ -93,10 +93,7 @@ void take(const CoarseProduct& p, int64_t n) {
   for (; block < blocks; ++block) tile<1, Tokens>(p, block);
 }
 
-void logits(const std::byte* blocks, int64_t rows, int64_t cols, const float* row_scale, const float* bias,
-            const CoarseTokens& x, int64_t n, float* out, int64_t out_stride) {
-  take<kTokens>({blocks, rows, cols, row_scale, bias, x, out, out_stride}, n);
-}
+void logits(const CoarseProduct& p, int64_t n) { take<kTokens>(p, n); }
 
 }  // namespace
 

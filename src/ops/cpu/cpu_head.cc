@@ -104,10 +104,15 @@ void CpuBackend::coarse_logits(const Head& head, const float* x, int64_t n, floa
     for (; begin < end; begin += together) {
       const int64_t row = begin * kBlockRows, last = std::min(rows, std::min(end, begin + together) * kBlockRows);
       for (const CoarsePart& part : parts) {
-        kernels.logits(head.coarse.data + begin * block_bytes, last - row, cols, head.coarse.row_scale + row,
-                       head.bias == nullptr ? nullptr : head.bias + row,
-                       {codes + part.codes, scale + part.first, sum + part.first}, part.count,
-                       logits + part.first * rows + row, rows);
+        kernels.logits({.blocks = head.coarse.data + begin * block_bytes,
+                        .rows = last - row,
+                        .cols = cols,
+                        .row_scale = head.coarse.row_scale + row,
+                        .bias = head.bias == nullptr ? nullptr : head.bias + row,
+                        .x = {codes + part.codes, scale + part.first, sum + part.first},
+                        .out = logits + part.first * rows + row,
+                        .out_stride = rows},
+                       part.count);
       }
     }
   });

@@ -117,8 +117,15 @@ TEST_P(CpuHead, CoarseLogitsAreExactSums) {
         }
       }
       Floats out(static_cast<size_t>(tokens * rows), -1);
-      kernels.logits(w.bytes.data(), rows, cols, w.row_scale.data(), w.bias.data(), {code, scale.data(), sum.data()},
-                     tokens, out.data(), rows);
+      kernels.logits({.blocks = w.bytes.data(),
+                      .rows = rows,
+                      .cols = cols,
+                      .row_scale = w.row_scale.data(),
+                      .bias = w.bias.data(),
+                      .x = {code, scale.data(), sum.data()},
+                      .out = out.data(),
+                      .out_stride = rows},
+                     tokens);
       for (int64_t t = 0; t < tokens; ++t) {
         for (int64_t r = 0; r < rows; ++r) {
           const std::byte* block = w.bytes.data() + r / kBlockRows * coarse_block_bytes(cols);
