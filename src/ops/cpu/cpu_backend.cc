@@ -160,12 +160,19 @@ void CpuBackend::project(std::span<const Projection> projections, const float* x
     rows += p.w->rows;
   }
   const int64_t pieces = team_.size() * 16;
-  for (size_t i = 0; i < projections.size(); ++i) {
-    const Matrix& w = *projections[i].w;
-    const int64_t unit = row_unit(w, n),
-                  piece = std::max<int64_t>(1, (rows + pieces * unit - 1) / (pieces * unit)) * unit;
-    for (int64_t begin = 0; begin < w.rows; begin += piece) {
-      tasks.push_back({.matrix = i, .begin = begin, .end = std::min(w.rows, begin + piece)});
+  if (n == 1) {
+    std::vector<int64_t> rows_of;
+    int64_t unit = 0;
+    for (const Projection& p : projections) rows_of.push_back(p.w->rows), unit = std::max(unit, row_unit(*p.w, 1));
+    tasks = halving_tasks(rows_of, unit);
+  } else {
+    for (size_t i = 0; i < projections.size(); ++i) {
+      const Matrix& w = *projections[i].w;
+      const int64_t unit = row_unit(w, n),
+                    piece = std::max<int64_t>(1, (rows + pieces * unit - 1) / (pieces * unit)) * unit;
+      for (int64_t begin = 0; begin < w.rows; begin += piece) {
+        tasks.push_back({.matrix = i, .begin = begin, .end = std::min(w.rows, begin + piece)});
+      }
     }
   }
   run_tasks(tasks, rows * n * projections[0].w->cols, [&](const Task& task, int worker) {
@@ -175,10 +182,39 @@ void CpuBackend::project(std::span<const Projection> projections, const float* x
   });
 }
 
+std::vector<CpuBackend::Task> CpuBackend::halving_tasks(std::span<const int64_t> rows, int64_t unit) const {
+  const auto units_of = [&](int64_t count) { return (count + unit - 1) / unit; };
+  int64_t units = 0;
+  for (const int64_t count : rows) units += units_of(count);
+  const int64_t workers = team_.size();
+  std::vector<std::vector<Task>> parts(static_cast<size_t>(workers));
+  size_t matrix = 0;
+  int64_t at = 0;  // unit of this matrix
+  for (int64_t worker = 0; worker < workers; ++worker) {
+    for (int64_t left = units * (worker + 1) / workers - units * worker / workers; left > 0;) {
+      while (at == units_of(rows[matrix])) ++matrix, at = 0;
+      const int64_t piece = std::min((left + 1) / 2, units_of(rows[matrix]) - at);
+      parts[static_cast<size_t>(worker)].push_back(
+          {.matrix = matrix, .begin = at * unit, .end = std::min(rows[matrix], (at + piece) * unit)});
+      at += piece, left -= piece;
+    }
+  }
+  size_t most = 0;
+  for (const std::vector<Task>& part : parts) most = std::max(most, part.size());
+  std::vector<Task> tasks;
+  for (std::vector<Task>& part : parts) {
+    part.resize(most);
+    tasks.insert(tasks.end(), part.begin(), part.end());
+  }
+  return tasks;
+}
+
 void CpuBackend::run_tasks(const std::vector<Task>& tasks, int64_t work,
                            const std::function<void(const Task& task, int worker)>& body) {
   const auto range = [&](int64_t begin, int64_t end, int worker) {
-    for (int64_t i = begin; i < end; ++i) body(tasks[static_cast<size_t>(i)], worker);
+    for (const Task& task : std::span(tasks).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin))) {
+      if (task.begin < task.end) body(task, worker);
+    }
   };
   const auto count = static_cast<int64_t>(tasks.size());
   if (work < kWorthSharing) return range(0, count, 0);

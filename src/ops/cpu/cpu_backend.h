@@ -99,6 +99,10 @@ class CpuBackend final : public Backend {
     int64_t begin = 0, end = 0;
   };
 
+  // Rows [0, rows[i]) of each matrix i as tasks for one row of activations: each worker's part in pieces that halve, so
+  // that it reads long streams and still shares the last of it. Parts have equally many tasks, some of them empty.
+  std::vector<Task> halving_tasks(std::span<const int64_t> rows, int64_t unit) const;
+
   // Spreads the tasks over the team; on the caller alone when all together are less than worth it.
   void run_tasks(const std::vector<Task>& tasks, int64_t work,
                  const std::function<void(const Task& task, int worker)>& body);

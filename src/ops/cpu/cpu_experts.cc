@@ -98,6 +98,13 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
   for (size_t e = 0; e < experts.size(); ++e) touched += first[e + 1] > first[e] ? 1 : 0;
   const auto plan = [&](int64_t weight_rows, int64_t int8_unit) {
     tasks.clear();
+    if (rows == 1) {
+      const auto e = static_cast<size_t>(choice[slot_of[0]]);
+      tasks = halving_tasks({&weight_rows, 1},
+                            std::max(row_unit(experts[e].gate, 1), on_int8_tiles(experts[e].down, 1) ? int8_unit : 0));
+      for (Task& task : tasks) task.matrix = e, task.count = 1;
+      return;
+    }
     // Enough tasks for every worker even when a single expert is touched.
     const int64_t pieces = std::max<int64_t>(1, (team_.size() * 16 + touched - 1) / std::max<int64_t>(1, touched));
     for (size_t e = 0; e < experts.size(); ++e) {
@@ -125,7 +132,9 @@ void CpuBackend::experts(std::span<const Expert> experts, const float* x, int64_
     const Input tile_output = tiles_of(expert.down, tile_gate, task.matrix);
     // A strip of weight rows at a time, so that gate and up meet in cache. It goes to memory as the next product's kind
     // of input only.
-    const int64_t strip_rows = tile_output.bytes.data != nullptr ? kInt8Cols : 8 * kBlockRows;
+    const int64_t strip_rows = tile_output.bytes.data != nullptr
+                                   ? kInt8Cols
+                                   : std::max<int64_t>(1, 4 / task.count) * 8 * kBlockRows;  // few: longer streams
     const bool floats = !on_tiles(expert.down, task.count) && !code_output;
     const int64_t stride = floats ? width : strip_rows;
     float* up = strips_[static_cast<size_t>(worker)].get(task.count * strip_rows * 2);
