@@ -22,7 +22,7 @@ constexpr int64_t kAhead = 12 * kCoarseSuperblock;
 // `Blocks` blocks against `Tokens` tokens, with so many sums for each that they do not wait for each other.
 template <int Blocks, int Tokens>
 void tile(const CoarseProduct& p, int64_t block) {
-  constexpr int kSums = Tokens == 1 ? (Blocks == 1 ? 4 : 2) : Tokens <= 3 ? 2 : 1;
+  constexpr int kSums = Tokens <= 3 ? 2 : 1;
   const int64_t stride = coarse_block_bytes(p.cols), supers = superblocks_of(p.cols);
   const std::byte* w = p.blocks + block * stride;
   const int8_t* x = p.x.codes;
