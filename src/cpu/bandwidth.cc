@@ -10,8 +10,8 @@ namespace {
 constexpr size_t kStreams = 8, kLine = 8;  // a line is eight words
 
 // The sum of `Streams` streams of `words` words each, which follow each other, read side by side. Eight sums, which the
-// compiler turns into a few vectors. (Written with GCC's vectors of 64 bytes, without AVX-512, it was the processor that
-// was measured: 42 GB/s of one stream where this reads 60.)
+// compiler turns into a few vectors. (Written with GCC's vectors of 64 bytes, without AVX-512, it was the processor
+// that was measured: 42 GB/s of one stream where this reads 60.)
 template <size_t Streams>
 uint64_t sum(const uint64_t* first, size_t words) {
   uint64_t sums[kLine] = {};

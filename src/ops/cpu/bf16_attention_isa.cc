@@ -24,12 +24,24 @@ void group_scores(const uint16_t* queries, const KvPages& keys, int64_t dim, flo
   constexpr int kKeys = 16 / Group;
   for (int64_t i = 0; i < keys.count; i += kKeys) {
     const std::byte* slot[kKeys];
-    for (int k = 0; k < kKeys; ++k) {
-      slot[k] = keys.slot(i + k < keys.count ? i + k : keys.count - 1, dim);  // the last one's score is thrown away
+    slot[0] = keys.slot(i, dim);
+    if (keys.count - i >= kKeys && (keys.first + i) % kPageTokens <= kPageTokens - kKeys) {
+#pragma GCC unroll 16
+      for (int k = 1; k < kKeys; ++k) slot[k] = slot[0] + k * dim * 2;
+    } else {
+      for (int k = 1; k < kKeys; ++k) {
+        slot[k] = keys.slot(i + k < keys.count ? i + k : keys.count - 1, dim);  // the last one's score is thrown away
+      }
     }
-    prefetch(keys.ahead(i, dim), kKeys * dim * 2);
+    const std::byte* ahead = keys.ahead(i, dim);
     Vec totals[16] = {};
     for (int64_t d = 0; d < dim; d += 32) {
+      if (ahead != nullptr) {
+#pragma GCC unroll 16
+        for (int k = 0; k < kKeys; ++k) {
+          _mm_prefetch(reinterpret_cast<const char*>(ahead + (k * dim + d) * 2), _MM_HINT_T1);
+        }
+      }
       __m512i key[kKeys];
 #pragma GCC unroll 16
       for (int k = 0; k < kKeys; ++k) key[k] = _mm512_loadu_si512(slot[k] + d * 2);
@@ -45,9 +57,13 @@ void group_scores(const uint16_t* queries, const KvPages& keys, int64_t dim, flo
     }
     alignas(64) float sums[Group][kKeys];
     store(sums[0], sum_lanes(totals));
-    const int64_t count = keys.count - i < kKeys ? keys.count - i : kKeys;
-    for (int g = 0; g < Group; ++g) {
-      for (int64_t k = 0; k < count; ++k) out[g * stride + i + k] = sums[g][k];
+    if (keys.count - i >= kKeys) {
+#pragma GCC unroll 4
+      for (int g = 0; g < Group; ++g) __builtin_memcpy(out + g * stride + i, sums[g], sizeof sums[g]);
+    } else {
+      for (int g = 0; g < Group; ++g) {
+        for (int64_t k = 0; k < keys.count - i; ++k) out[g * stride + i + k] = sums[g][k];
+      }
     }
   }
 }
@@ -79,7 +95,10 @@ void add_weighted(const uint16_t* weights, int64_t stride, const KvPages& values
   }
   const __m512i lower = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
   const __m512i upper = _mm512_setr_epi32(8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
+  // Unrolled, or GCC 12 keeps all totals in memory, and stores each after each product.
+#pragma GCC unroll 4
   for (int g = 0; g < Group; ++g) {
+#pragma GCC unroll 2
     for (int part = 0; part < Parts; ++part) {
       const __m512 first = totals[g][part * 2], second = totals[g][part * 2 + 1];
       float* to = out + g * dim + d + part * 32;

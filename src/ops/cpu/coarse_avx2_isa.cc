@@ -79,6 +79,7 @@ void take(const CoarseProduct& p, int64_t n) {
   for (int64_t row = 0; row < p.rows; row += kBlockRows) {
     const int8_t* x = p.x.codes;
     __m256i totals[2][Tokens];
+#pragma GCC unroll 4
     for (int t = 0; t < Tokens; ++t) totals[0][t] = totals[1][t] = _mm256_set1_epi32(-kCoarseOffset * p.x.sum[t]);
     for (int64_t s = 0; s < superblocks_of(p.cols); ++s, w += kCoarseSuperblock, x += Tokens * kBlockCols) {
       for (int64_t i = 0; i < kCoarseSuperblock; i += 64) {
@@ -96,6 +97,7 @@ void take(const CoarseProduct& p, int64_t n) {
         }
       }
     }
+#pragma GCC unroll 2
     for (int part = 0; part < 2; ++part) {
       const int64_t first = row + part * kLanes;
       const auto count = static_cast<int>(p.rows - first < kLanes ? p.rows - first : kLanes);
@@ -103,6 +105,7 @@ void take(const CoarseProduct& p, int64_t n) {
       if (count <= 0) break;
       const __m256 scale = _mm256_maskload_ps(p.row_scale + first, mask);
       const __m256 bias = p.bias == nullptr ? _mm256_setzero_ps() : _mm256_maskload_ps(p.bias + first, mask);
+#pragma GCC unroll 4
       for (int t = 0; t < Tokens; ++t) {
         const __m256 value = _mm256_mul_ps(_mm256_cvtepi32_ps(totals[part][t]), _mm256_set1_ps(p.x.scale[t]));
         _mm256_maskstore_ps(p.out + t * p.out_stride + first, mask, _mm256_fmadd_ps(value, scale, bias));

@@ -13,6 +13,8 @@ namespace {
 // A whole number of pages; 512 keys and values in BF16 are 256 KB, some 20 µs of reading.
 constexpr int64_t kPiece = 512;
 static_assert(kPiece % kPageTokens == 0);
+// From a row of a piece's weights to the next one; rows of kPiece would share a few sets of the first-level cache.
+constexpr int64_t kStride = kPiece + 16;
 
 // Positions of a single token that are read at a time, while as many are asked for.
 constexpr int64_t kAskTokens = 16;
@@ -126,7 +128,6 @@ void CpuBackend::attend_piece(const CcaShape& s, const AttendPiece& piece, const
   const AttendItem& item = items_[piece.item];
   const LayerCache& cache = *item.cache;
   const int64_t dim = s.head_dim, group = s.num_heads / s.num_kv_heads, rows = item.tokens * group;
-  constexpr int64_t kStride = kPiece + 16;  // or all rows would share a few sets of the first-level cache
   float* weights = scratch(worker, rows * (kStride + dim));  // [rows, kStride]
   float* queries = weights + rows * kStride;                 // [rows, dim]
   std::array<int64_t, kAttendTokens> first{}, last{};        // what each token sees of the piece: [first, last)
@@ -213,7 +214,7 @@ void CpuBackend::attend_piece_on_tiles(const CcaShape& s, const AttendPiece& pie
   const int64_t dim = s.head_dim, group = s.num_heads / s.num_kv_heads;
   const int64_t first = std::max(item.first_seen(0, s), piece.first);
   const int64_t count = std::min(item.position + 1, piece.first + kPiece) - first;
-  float* tile_scratch = scratch(worker, attend_scratch(dim) + group * kPiece);
+  float* tile_scratch = scratch(worker, attend_scratch(dim) + group * kStride);
   float* weights = tile_scratch + attend_scratch(dim);
   std::array<const std::byte*, kPiece / kPageTokens> keys, values;
   int64_t pages = 0;
@@ -226,15 +227,15 @@ void CpuBackend::attend_piece_on_tiles(const CcaShape& s, const AttendPiece& pie
     const AttendItem& owner = items_[after->item];
     next = owner.cache->key(owner.kv_head, std::max(owner.first_seen(0, s), after->first) / kPageTokens * kPageTokens);
   }
-  tiles_->scores(q + item.offset, group, {keys.data(), first % kPageTokens, count, values[0]}, dim, weights, kPiece,
+  tiles_->scores(q + item.offset, group, {keys.data(), first % kPageTokens, count, values[0]}, dim, weights, kStride,
                  tile_scratch);
   const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
   for (int64_t g = 0; g < group; ++g) {
-    const SoftmaxSums found = kernels_.softmax_weights(weights + g * kPiece, count, scale);
+    const SoftmaxSums found = kernels_.softmax_weights(weights + g * kStride, count, scale);
     sums[group * dim + g] = found.greatest;
     sums[group * dim + group + g] = found.total;
   }
-  tiles_->weighted_values(weights, kPiece, group, {values.data(), first % kPageTokens, count, next}, dim, sums,
+  tiles_->weighted_values(weights, kStride, group, {values.data(), first % kPageTokens, count, next}, dim, sums,
                           tile_scratch);
 }
 
