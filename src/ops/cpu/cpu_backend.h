@@ -110,7 +110,9 @@ class CpuBackend final : public Backend {
   // The head's first stage: logits [n, vocab], and for each token what a row's error is to be multiplied with.
   void coarse_logits(const Head& head, const float* x, int64_t n, float* logits, float* margin);
   // Its second: each task's rows of the exact matrix for one token, in place of their coarse logits. Returns how many.
-  int64_t exact_logits(const Head& head, const std::vector<Task>& tasks, const float* x, int64_t n, float* logits);
+  // `columns`: x as codes, where products of one row take these; else null.
+  int64_t exact_logits(const Head& head, const std::vector<Task>& tasks, const float* x, const CodeColumns* columns,
+                       float* logits);
 
   // parallel_for over `count` items of about `work` multiply-adds each, in multiples of `unit`; on the caller alone
   // when the whole is small.

@@ -118,14 +118,9 @@ void CpuBackend::coarse_logits(const Head& head, const float* x, int64_t n, floa
   });
 }
 
-int64_t CpuBackend::exact_logits(const Head& head, const std::vector<Task>& tasks, const float* x, int64_t n,
-                                 float* logits) {
+int64_t CpuBackend::exact_logits(const Head& head, const std::vector<Task>& tasks, const float* x,
+                                 const CodeColumns* columns, float* logits) {
   const int64_t rows = head.exact.rows, cols = head.exact.cols, across = superblocks_of(cols);
-  CodeColumns* columns = nullptr;
-  if (on_codes(head.exact, 1)) {
-    columns = code_input_.get(n * across);
-    codes_->quantize(bits_, head.exact.type, x, n, cols, cols, columns, across);
-  }
   int64_t exact = 0;
   for (const Task& task : tasks) exact += task.end - task.begin;
   run_tasks(tasks, exact * cols, [&](const Task& task, int worker) {
@@ -142,9 +137,16 @@ int64_t CpuBackend::exact_logits(const Head& head, const std::vector<Task>& task
 
 int64_t CpuBackend::head(const Head& head, const float* x, int64_t n, float* logits) {
   if (head.coarse.data == nullptr) return Backend::head(head, x, n, logits);
-  const int64_t rows = head.exact.rows;
+  const int64_t rows = head.exact.rows, cols = head.exact.cols, across = superblocks_of(cols);
   float* margin = head_margin_.get(n);
   coarse_logits(head, x, n, logits, margin);
+  CodeColumns* columns = on_codes(head.exact, 1) ? code_input_.get(n * across) : nullptr;  // for the second stage
+  if (columns != nullptr) {
+    spread(n, cols, [&](int64_t begin, int64_t end, int) {
+      codes_->quantize(bits_, head.exact.type, x + begin * cols, end - begin, cols, cols, columns + begin * across,
+                       across);
+    });
+  }
 
   // Between which bounds the greatest exact logit of each segment lies.
   const int64_t segments = (rows + kSegmentRows - 1) / kSegmentRows;
@@ -159,62 +161,74 @@ int64_t CpuBackend::head(const Head& head, const float* x, int64_t n, float* log
     }
   });
 
+  // What blocks_of_token(token) says of each token, the tokens spread over the team.
+  const auto blocks_of_all = [&](const auto& blocks_of_token) {
+    std::vector<std::vector<Task>> each(static_cast<size_t>(n));
+    const auto some = [&](int64_t begin, int64_t end, int) {
+      for (; begin < end; ++begin) each[static_cast<size_t>(begin)] = blocks_of_token(begin);
+    };
+    spread(n, segments * kBlockRows, some, 1);
+    std::vector<Task> all;
+    for (const std::vector<Task>& blocks : each) all.insert(all.end(), blocks.begin(), blocks.end());
+    return all;
+  };
+
   // A few blocks first, the best ones of the segments with the greatest lower bounds: the likeliest token's logit is at
   // least the greatest of theirs. And what is likely enough that its own logit matters.
   const int64_t first_count = std::min(kFirstBlocks, segments);
-  std::vector<Task> first;
   std::vector<float> likely(static_cast<size_t>(n));
-  std::vector<int64_t> order(static_cast<size_t>(segments));
-  for (int64_t i = 0; i < n; ++i) {
-    const LogitBounds* of = bounds + i * segments;
+  const std::vector<Task> first = blocks_of_all([&](int64_t token) {
+    const LogitBounds* of = bounds + token * segments;
     const auto greater = [&](int64_t a, int64_t b) { return of[a].lower > of[b].lower; };
+    std::vector<int64_t> order(static_cast<size_t>(segments));
     std::iota(order.begin(), order.end(), 0);
     const auto most = order.begin() + std::min(kLikelyBlocks, segments) - 1;
     std::nth_element(order.begin(), most, order.end(), greater);
-    likely[static_cast<size_t>(i)] = middle(of[*most]);
+    likely[static_cast<size_t>(token)] = middle(of[*most]);
     std::partial_sort(order.begin(), order.begin() + first_count, most + 1, greater);
+    std::vector<Task> blocks;
     for (const int64_t s : std::span(order).first(static_cast<size_t>(first_count))) {
       int64_t best = s * kSegmentRows;
       for (int64_t row = best; row < std::min(rows, (s + 1) * kSegmentRows); row += kBlockRows) {
-        if (bounds_of(i, row, kBlockRows).lower == of[s].lower) best = row;
+        if (bounds_of(token, row, kBlockRows).lower == of[s].lower) best = row;
       }
-      first.push_back({.row = i, .begin = best, .end = std::min(rows, best + kBlockRows)});
+      blocks.push_back({.row = token, .begin = best, .end = std::min(rows, best + kBlockRows)});
     }
-  }
-  const int64_t exact = exact_logits(head, first, x, n, logits);
+    return blocks;
+  });
+  const int64_t exact = exact_logits(head, first, x, columns, logits);
 
   // Then every other block that may hold a greater one, or a likely one; neighbours together.
-  std::vector<Task> rest;
-  for (int64_t i = 0; i < n; ++i) {
-    const auto done = std::span(first).subspan(static_cast<size_t>(i * first_count), static_cast<size_t>(first_count));
+  const std::vector<Task> rest = blocks_of_all([&](int64_t token) {
+    const auto done =
+        std::span(first).subspan(static_cast<size_t>(token * first_count), static_cast<size_t>(first_count));
+    const float* of = logits + token * rows;
     float greatest = -std::numeric_limits<float>::infinity();
-    for (const Task& task : done) {
-      const float* of = logits + i * rows;
-      greatest = std::max(greatest, *std::max_element(of + task.begin, of + task.end));
-    }
-    const float least = segments > kLikelyBlocks ? likely[static_cast<size_t>(i)] : greatest - kLikelyReach;
+    for (const Task& task : done) greatest = std::max(greatest, *std::max_element(of + task.begin, of + task.end));
+    const float least = segments > kLikelyBlocks ? likely[static_cast<size_t>(token)] : greatest - kLikelyReach;
     const float likely_from = std::max(least, greatest - kLikelyReach);
     // A comparison with NaN is false: computed exactly, as every NaN should be.
-    const auto coarse_will_do = [&](const LogitBounds& of) { return of.upper < greatest && middle(of) < likely_from; };
-    const auto add_block = [&](int64_t row) {
-      if (std::ranges::any_of(done, [&](const Task& task) { return task.begin == row; })) return;
-      if (coarse_will_do(bounds_of(i, row, kBlockRows))) return;
-      const int64_t end = std::min(rows, row + kBlockRows);
-      constexpr int64_t kTogether = 8 * kBlockRows;
-      if (!rest.empty() && rest.back().row == i && rest.back().end == row && row - rest.back().begin < kTogether) {
-        rest.back().end = end;
-      } else {
-        rest.push_back({.row = i, .begin = row, .end = end});
-      }
+    const auto coarse_will_do = [&](const LogitBounds& b) { return b.upper < greatest && middle(b) < likely_from; };
+    const auto is_done = [&](int64_t row) {
+      return std::ranges::any_of(done, [&](const Task& task) { return task.begin == row; });
     };
+    std::vector<Task> blocks;
     for (int64_t s = 0; s < segments; ++s) {
-      if (coarse_will_do(bounds[i * segments + s])) continue;
+      if (coarse_will_do(bounds[token * segments + s])) continue;
       for (int64_t row = s * kSegmentRows; row < std::min(rows, (s + 1) * kSegmentRows); row += kBlockRows) {
-        add_block(row);
+        if (is_done(row) || coarse_will_do(bounds_of(token, row, kBlockRows))) continue;
+        const int64_t end = std::min(rows, row + kBlockRows);
+        constexpr int64_t kTogether = 8 * kBlockRows;
+        if (!blocks.empty() && blocks.back().end == row && row - blocks.back().begin < kTogether) {
+          blocks.back().end = end;
+        } else {
+          blocks.push_back({.row = token, .begin = row, .end = end});
+        }
       }
     }
-  }
-  return exact + exact_logits(head, rest, x, n, logits);
+    return blocks;
+  });
+  return exact + exact_logits(head, rest, x, columns, logits);
 }
 
 }  // namespace zaya::ops
