@@ -66,8 +66,8 @@ Rounded round_token(const float* x, const float* column_scale, int64_t cols, int
   const float inverse = finite && greatest > 0 ? 127 / greatest : 0;
   float errors = 0;
   for (int64_t c = 0; c < superblocks_of(cols) * kBlockCols; ++c) {
-    const int code = finite ? static_cast<int>(std::lrint(scaled[c] * inverse)) : 0;
-    codes[c / kBlockCols * stride + c % kBlockCols] = static_cast<int8_t>(std::clamp(code, -127, 127));
+    const auto code = finite ? static_cast<int>(std::clamp<int64_t>(std::lrint(scaled[c] * inverse), -127, 127)) : 0;
+    codes[c / kBlockCols * stride + c % kBlockCols] = static_cast<int8_t>(code);
     result.sum += code;
     const float error = scaled[c] - static_cast<float>(code) * result.scale;
     errors += error * error;
@@ -179,7 +179,10 @@ int64_t CpuBackend::head(const Head& head, const float* x, int64_t n, float* log
   std::vector<float> likely(static_cast<size_t>(n));
   const std::vector<Task> first = blocks_of_all([&](int64_t token) {
     const LogitBounds* of = bounds + token * segments;
-    const auto greater = [&](int64_t a, int64_t b) { return of[a].lower > of[b].lower; };
+    const auto rank = [&](int64_t s) {  // an order that NaN has a place in
+      return std::isnan(of[s].lower) ? -std::numeric_limits<float>::infinity() : of[s].lower;
+    };
+    const auto greater = [&](int64_t a, int64_t b) { return rank(a) > rank(b); };
     std::vector<int64_t> order(static_cast<size_t>(segments));
     std::iota(order.begin(), order.end(), 0);
     const auto most = order.begin() + std::min(kLikelyBlocks, segments) - 1;
