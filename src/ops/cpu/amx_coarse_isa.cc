@@ -8,7 +8,6 @@ namespace zaya::ops::amx {
 namespace {
 
 constexpr int64_t kTokens = 64;  // four tiles of sums
-constexpr int64_t kAhead = 12 * kCoarseSuperblock;
 
 // A superblock's weights as one tile: 16 fours of columns, a row each.
 inline void expand(const std::byte* w, __m512i table, std::byte* tile) {
@@ -34,7 +33,7 @@ void logits(const CoarseProduct& p, int64_t n) {
     _tile_zero(3);
     for (int64_t s = 0; s < supers; ++s, w += kCoarseSuperblock) {
       for (int64_t i = 0; i < kCoarseSuperblock; i += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(w + kAhead + i), _MM_HINT_T1);
+        _mm_prefetch(reinterpret_cast<const char*>(w + kCoarseAhead + i), _MM_HINT_T1);
       }
       std::byte* tile = room[s % 2];
       expand(w, table, tile);

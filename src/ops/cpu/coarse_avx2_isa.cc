@@ -15,7 +15,6 @@ namespace zaya::ops::ZAYA_ISA {
 namespace {
 
 constexpr int kLanes = 8;  // rows of one vector
-constexpr int64_t kAhead = 12 * kCoarseSuperblock;
 
 inline __m256i load(const std::byte* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 
@@ -72,9 +71,8 @@ void take(const CoarseProduct& p, int64_t n) {
   if constexpr (Tokens > 1) {
     if (n < Tokens) return take<Tokens - 1>(p, n);
   }
-  alignas(16) int8_t values[16];
-  for (int i = 0; i < 16; ++i) values[i] = static_cast<int8_t>(table3(i & 7) + kCoarseOffset);
-  const __m256i table = _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(values)));
+  const std::array<int8_t, 16> values = coarse_values(kCoarseOffset);
+  const __m256i table = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(values.data())));
   const std::byte* w = p.blocks;
   for (int64_t row = 0; row < p.rows; row += kBlockRows) {
     const int8_t* x = p.x.codes;
@@ -83,7 +81,7 @@ void take(const CoarseProduct& p, int64_t n) {
     for (int t = 0; t < Tokens; ++t) totals[0][t] = totals[1][t] = _mm256_set1_epi32(-kCoarseOffset * p.x.sum[t]);
     for (int64_t s = 0; s < superblocks_of(p.cols); ++s, w += kCoarseSuperblock, x += Tokens * kBlockCols) {
       for (int64_t i = 0; i < kCoarseSuperblock; i += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(w + kAhead + i), _MM_HINT_T1);
+        _mm_prefetch(reinterpret_cast<const char*>(w + kCoarseAhead + i), _MM_HINT_T1);
       }
       for (int half = 0; half < 2; ++half) {
 #pragma GCC unroll 2

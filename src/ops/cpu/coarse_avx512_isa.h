@@ -2,16 +2,15 @@
 #pragma once
 
 #include "ops/cpu/avx512_isa.h"
-#include "ops/packed/coarse.h"
+#include "ops/cpu/coarse_kernels.h"
 
 namespace zaya::ops {
 namespace {
 
 // table3 by code, `offset` too high.
 inline __m512i coarse_table(int offset) {
-  int8_t values[16];
-  for (int i = 0; i < 16; ++i) values[i] = static_cast<int8_t>(table3(i & 7) + offset);
-  return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(values)));
+  const std::array<int8_t, 16> values = coarse_values(offset);
+  return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(values.data())));
 }
 
 // Half a superblock, 32 columns, as eight vectors of 16 rows × 4 columns.

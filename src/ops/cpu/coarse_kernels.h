@@ -2,6 +2,7 @@
 // integers, so every instruction set comes to the same.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -39,6 +40,16 @@ struct CoarseKernels {
   // For t in [0, n), n ≤ tokens.
   void (*logits)(const CoarseProduct& product, int64_t n);
 };
+
+// How many bytes ahead the copy is asked for, into the second-level cache.
+inline constexpr int64_t kCoarseAhead = 12 * kCoarseSuperblock;
+
+// table3 by code, `offset` too high, twice: a table for the look-ups of bytes.
+constexpr std::array<int8_t, 16> coarse_values(int offset) {
+  std::array<int8_t, 16> values{};
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<int8_t>(table3(static_cast<int>(i) & 7) + offset);
+  return values;
+}
 
 // For n tokens, the best ones that are built for `isa`.
 const CoarseKernels& coarse_kernels(cpu::Isa isa, int64_t n);

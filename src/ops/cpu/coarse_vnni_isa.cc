@@ -3,21 +3,10 @@
 
 #include "ops/cpu/coarse_avx512_isa.h"
 #include "ops/cpu/coarse_kernels.h"
+#include "ops/cpu/vnni_products_isa.h"
 
 namespace zaya::ops::vnni {
 namespace {
-
-// sums + the products of four columns of `weights` with the codes at p, which the product broadcasts by itself (GCC 12
-// does not find that).
-inline __attribute__((always_inline)) __m512i add_products(__m512i sums, __m512i weights, const int8_t* p) {
-  typedef int32_t Word __attribute__((may_alias));
-  __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sums) : "v"(weights), "m"(*reinterpret_cast<const Word*>(p)));
-  return sums;
-}
-
-// Memory is asked for so far ahead, into the second-level cache; but not one stream for one or two tokens, which is
-// best left to the processor's own prefetching (see codes_isa.cc).
-constexpr int64_t kAhead = 12 * kCoarseSuperblock;
 
 // `Blocks` blocks against `Tokens` tokens, with so many sums for each that they do not wait for each other.
 template <int Blocks, int Tokens>
@@ -42,9 +31,11 @@ void tile(const CoarseProduct& p, int64_t block) {
 #pragma GCC unroll 16
       for (int b = 0; b < Blocks; ++b) {
         const std::byte* from = w + b * stride + half * kHalf;
+        // One stream for one or two tokens is best left to the processor's own prefetching (see codes_isa.cc).
         if constexpr (Blocks > 1 || Tokens > 2) {
           // In this block, or in the one that comes next.
-          const int64_t ahead = s * kCoarseSuperblock + kAhead < stride ? kAhead : (Blocks - 1) * stride + kAhead;
+          const int64_t ahead =
+              s * kCoarseSuperblock + kCoarseAhead < stride ? kCoarseAhead : (Blocks - 1) * stride + kCoarseAhead;
           for (int64_t i = 0; i < kHalf; i += 64) {
             _mm_prefetch(reinterpret_cast<const char*>(from + ahead + i), _MM_HINT_T1);
           }
@@ -56,7 +47,7 @@ void tile(const CoarseProduct& p, int64_t block) {
 #pragma GCC unroll 16
           for (int t = 0; t < Tokens; ++t) {
             __m512i& total = totals[b][t][i % kSums];
-            total = add_products(total, weights[i], x + t * kBlockCols + half * 32 + i * 4);
+            total = add_products_at(total, weights[i], x + t * kBlockCols + half * 32 + i * 4);
           }
         }
       }

@@ -3,6 +3,7 @@
 
 #include "ops/cpu/avx512_isa.h"
 #include "ops/cpu/codes.h"
+#include "ops/cpu/vnni_products_isa.h"
 
 namespace zaya::ops::vnni {
 namespace {
@@ -92,13 +93,11 @@ inline __m512i broadcast(const void* p) {
 }
 
 // sums + the products of four columns of `weights` with the codes at p. Alone: the codes meet no other weights, so the
-// product broadcasts them itself, which takes half the instructions but which GCC 12 does not find.
+// product may broadcast them itself.
 template <bool Alone>
 inline __m512i add_products(__m512i sums, __m512i weights, const int8_t* p) {
   if constexpr (Alone) {
-    typedef int32_t Word __attribute__((may_alias));
-    __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sums) : "v"(weights), "m"(*reinterpret_cast<const Word*>(p)));
-    return sums;
+    return add_products_at(sums, weights, p);
   }
   return _mm512_dpbusd_epi32(sums, weights, broadcast(p));
 }

@@ -5,6 +5,7 @@
 
 #include "ops/cpu/chunks_isa.h"
 #include "ops/cpu/int8_tiles_isa.h"
+#include "ops/cpu/vnni_products_isa.h"
 
 namespace zaya::ops::vnni_tiles {
 namespace {
@@ -12,14 +13,6 @@ namespace {
 constexpr int64_t kSupers = kInt8Cols / kBlockCols;
 constexpr int64_t kGroups = kBlockCols / kGroupCols;
 constexpr int64_t kExpanded = kInt8Cols * kBlockRows;  // bytes of one block
-
-// sum + the products of four weights, unsigned, with the four codes at p in each lane. The product broadcasts by
-// itself, which GCC 12 does not find.
-ZAYA_INLINE __m512i add_products(__m512i sum, __m512i weights, const std::byte* p) {
-  typedef int32_t Word __attribute__((may_alias));
-  __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(weights), "m"(*reinterpret_cast<const Word*>(p)));
-  return sum;
-}
 
 // The expanded weights of a chunk, and what their rows are multiplied with.
 struct Weights {
@@ -49,7 +42,7 @@ void multiply(const Product& p, const Chunk& chunk, const std::byte* x, const We
         const __m512i weights = _mm512_load_si512(w.bytes[block + b] + k * kInt8TileBytes + word * 64);
 #pragma GCC unroll 16
         for (int t = 0; t < Tokens; ++t) {
-          dots[b][t] = add_products(dots[b][t], weights, tile + t * kBlockCols + word * 4);
+          dots[b][t] = add_products_at(dots[b][t], weights, tile + t * kBlockCols + word * 4);
         }
       }
     }
